@@ -1,0 +1,108 @@
+-- What every other function stands on: the one clock, the wake-up notification, and the checks of arguments.
+-- Functions whose name begins with _ are internal: they run inside a public function, with its search_path.
+
+-- clock() is the only place where dueq reads the time. Not now(), which is the start of the transaction: inside a
+-- long transaction of a caller a delay would count from too early. Tests replace it by a clock they can move.
+create function clock() returns timestamptz
+language sql volatile parallel safe
+as $$ select clock_timestamp() $$;
+
+comment on function clock() is 'The clock of dueq: clock_timestamp().';
+
+create function schema_version() returns integer
+language sql immutable parallel safe
+as $$ select 101 $$;
+
+comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
+
+-- _wake: tells sleeping consumers that something is ready at an instant.
+-- Changes: nothing; queues a notification that the commit sends. Locks: none until commit, then the cluster-wide
+-- lock that orders notifying commits, which is why callers do not wake for what a sleeper would find by itself.
+-- The notification is only a hint, and a full notification queue makes the committing transaction fail, so above
+-- half of it dueq stays silent and lets the poll interval do the waking.
+-- Payload: the queue, a space, the instant in seconds since 1970. The channel is the name of the schema.
+create function _wake(queue text, ready_at timestamptz) returns void
+language plpgsql volatile
+as $$
+begin
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify(current_schema(), queue || ' ' || extract(epoch from ready_at)::text);
+  end if;
+end
+$$;
+
+-- _unknown_queue: raises DQ001.
+create function _unknown_queue(queue text) returns void
+language plpgsql volatile
+as $$
+begin
+  raise exception using errcode = 'DQ001',
+    message = format('queue "%s" does not exist', queue),
+    hint = 'Create it first: create_queue(queue => ''…'') in SQL, ensure([…]) in TypeScript, `dueq queue create` on the command line.';
+end
+$$;
+
+-- _invalid: raises DQ002, for an argument out of its range.
+create function _invalid(argument text, expected text, given text) returns void
+language plpgsql volatile
+as $$
+begin
+  raise exception using errcode = 'DQ002',
+    message = format('expected %s to be %s, got %s', argument, expected, coalesce(given, 'null'));
+end
+$$;
+
+-- _check_message: raises DQ002 or DQ003 where payload, headers, priority or dedup key are out of range.
+-- The size is that of the JSON text, written out to be counted (0.4 µs for 150 bytes): the binary form says little, a
+-- number such as 1e100000 is a few bytes of it, and a value from a table may be compressed.
+create function _check_message(payload jsonb, headers jsonb, priority integer, dedup_key text) returns void
+language plpgsql volatile
+as $$
+begin
+  if payload is null then
+    perform _invalid('payload', 'JSON (use the JSON value null for "nothing")', null);
+  elsif octet_length(payload::text) > 1048576 then
+    raise exception using errcode = 'DQ003',
+      message = format('payload has %s bytes of JSON, the limit is 1048576', octet_length(payload::text)),
+      hint = 'Store the large part elsewhere and enqueue a reference to it.';
+  elsif jsonb_typeof(headers) <> 'object' then
+    perform _invalid('headers', 'a JSON object', jsonb_typeof(headers));
+  elsif pg_column_size(headers) > 65536 then
+    perform _invalid('headers', 'at most 64 kB', pg_column_size(headers)::text || ' bytes');
+  elsif priority is null or priority not between -100 and 100 then
+    perform _invalid('priority', 'from -100 to 100 (smaller first)', priority::text);
+  elsif octet_length(dedup_key) not between 1 and 512 then
+    perform _invalid('dedup_key', '1 to 512 bytes long', octet_length(dedup_key)::text || ' bytes');
+  end if;
+end
+$$;
+
+-- _due_at: the instant that delay or at mean. Raises DQ002 for a negative or unbounded one, DQ004 for both at once.
+create function _due_at(delay interval, at timestamptz, base timestamptz) returns timestamptz
+language plpgsql immutable
+as $$
+begin
+  if delay is null and at is null then
+    return base;
+  elsif delay is not null and at is not null then
+    raise exception using errcode = 'DQ004',
+      message = 'both delay and at are given', hint = 'Give one of them: delay counts from now, at is an instant.';
+  elsif delay < interval '0' or delay > interval '100 years' then
+    perform _invalid('delay', 'from 0 to 100 years', delay::text);
+  elsif not isfinite(at) or at > base + interval '100 years' then
+    perform _invalid('at', 'an instant at most 100 years ahead', at::text);
+  end if;
+  return coalesce(at, base + delay);
+end
+$$;
+
+-- _check_lease: raises DQ002 unless the lease is null or in range.
+create function _check_lease(lease interval) returns void
+language plpgsql immutable
+as $$
+begin
+  if lease not between interval '1 second' and interval '12 hours' then
+    perform _invalid('lease', 'from 1 second to 12 hours', lease::text);
+  end if;
+end
+$$;

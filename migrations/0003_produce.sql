@@ -1,0 +1,296 @@
+-- Producing: queues with their settings, and enqueue.
+
+-- create_queue: creates a queue, or changes the settings that are given (null leaves a setting as it is).
+-- Changes: queues. Locks: the row of the queue.
+-- Returns: 'created', 'changed' or 'unchanged'.
+-- Raises: DQ002 for a setting out of range, DQ005 for a bad name.
+create function create_queue(
+  queue text,
+  lease interval default null,
+  max_attempts integer default null,
+  backoff_base interval default null,
+  backoff_max interval default null,
+  poll_interval interval default null
+) returns text
+language plpgsql volatile
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  v_changed boolean;
+begin
+  if queue is null or queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$' then
+    raise exception using errcode = 'DQ005',
+      message = format('bad queue name "%s"', left(queue, 200)),
+      hint = 'Use 1 to 120 letters, digits and _ . : / -, beginning with a letter, a digit or _.';
+  end if;
+  perform _check_lease(lease);
+  if max_attempts not between 1 and 1000 then
+    perform _invalid('max_attempts', 'from 1 to 1000', max_attempts::text);
+  elsif backoff_base not between interval '0' and interval '1 day' then
+    perform _invalid('backoff_base', 'from 0 to 1 day', backoff_base::text);
+  elsif backoff_max not between interval '0' and interval '30 days' then
+    perform _invalid('backoff_max', 'from 0 to 30 days', backoff_max::text);
+  elsif poll_interval not between interval '100 milliseconds' and interval '1 hour' then
+    perform _invalid('poll_interval', 'from 100 ms to 1 hour', poll_interval::text);
+  end if;
+
+  insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, created_at)
+  values (
+    create_queue.queue,
+    coalesce(create_queue.lease, '30 seconds'),
+    coalesce(create_queue.max_attempts, 20),
+    coalesce(create_queue.backoff_base, least(interval '1 second', create_queue.backoff_max)),
+    coalesce(create_queue.backoff_max, greatest(interval '15 minutes', create_queue.backoff_base)),
+    coalesce(create_queue.poll_interval, '5 seconds'),
+    clock()
+  )
+  on conflict on constraint queues_name_key do nothing;
+  if found then
+    return 'created';
+  end if;
+
+  update queues q
+     set lease = coalesce(create_queue.lease, q.lease),
+         max_attempts = coalesce(create_queue.max_attempts, q.max_attempts),
+         backoff_base = coalesce(create_queue.backoff_base, q.backoff_base),
+         backoff_max = coalesce(create_queue.backoff_max, q.backoff_max),
+         poll_interval = coalesce(create_queue.poll_interval, q.poll_interval)
+   where q.name = create_queue.queue
+     and (q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval) is distinct from (
+           coalesce(create_queue.lease, q.lease),
+           coalesce(create_queue.max_attempts, q.max_attempts),
+           coalesce(create_queue.backoff_base, q.backoff_base),
+           coalesce(create_queue.backoff_max, q.backoff_max),
+           coalesce(create_queue.poll_interval, q.poll_interval));
+  return case when found then 'changed' else 'unchanged' end;
+exception
+  when check_violation then
+    perform _invalid('backoff_max', 'at least backoff_base', coalesce(backoff_max::text, 'the stored one'));
+end
+$$;
+
+-- _producing: the queue that a message is enqueued to, with the level made known to dequeue.
+-- Changes: queues.priorities, the first time a level is used. Locks: the row of the queue, only then; and, above READ
+-- COMMITTED, a share of it always, because there a snapshot may still show a queue that was dropped (error 40001).
+-- Raises: DQ001.
+create function _producing(queue text, levels smallint[]) returns queues
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_queue queues;
+begin
+  select q.* into v_queue from queues q where q.name = _producing.queue;
+  if not found then
+    perform _unknown_queue(queue);
+  end if;
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform from queues q where q.id = v_queue.id for key share;
+  end if;
+  if not v_queue.priorities @> levels then
+    update queues q
+       set priorities = array(select distinct l.priority from unnest(q.priorities || levels) as l (priority) order by l.priority)
+     where q.id = v_queue.id;
+    if not found then
+      perform _unknown_queue(queue);
+    end if;
+  end if;
+  return v_queue;
+end
+$$;
+
+-- _still_there: raises DQ001 where the queue was dropped between its look-up and the insert. By now the transaction holds
+-- its lock on `messages`, so from here on drop_queue waits for it.
+create function _still_there(queue queues) returns void
+language plpgsql volatile
+as $$
+begin
+  perform from queues q where q.id = queue.id;
+  if not found then
+    perform _unknown_queue(queue.name);
+  end if;
+end
+$$;
+
+-- _enqueue_unique: inserts a message with a dedup key, or finds the live message that has it.
+-- Changes: messages. Locks: waits for a transaction that is enqueuing the same key.
+-- Returns: the id, and whether the message was inserted.
+create function _enqueue_unique(
+  queue_id integer, v_now timestamptz, v_due_at timestamptz,
+  priority integer, dedup_key text, payload jsonb, headers jsonb,
+  out id bigint, out created boolean
+)
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+begin
+  loop
+    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, dedup_key, payload, headers)
+    values (_enqueue_unique.queue_id, _enqueue_unique.priority, v_due_at, v_due_at, v_now,
+            _enqueue_unique.dedup_key, _enqueue_unique.payload, _enqueue_unique.headers)
+    on conflict (dedup_key, queue_id) where dedup_key is not null do nothing
+    returning messages.id into id;
+    created := found;
+    exit when created;
+    -- "+ 0" keeps the planner away from messages_ready_idx, which it would walk whole once it believes the table empty.
+    select m.id into id
+      from messages m
+     where m.dedup_key = _enqueue_unique.dedup_key and m.queue_id + 0 = _enqueue_unique.queue_id;
+    -- Neither inserted nor found: the message with this key was settled in between. Again, with a new snapshot.
+    exit when found;
+  end loop;
+end
+$$;
+
+-- enqueue: inserts one message, due after `delay`, or at `at`, or now.
+-- Changes: messages; queues.priorities for the first message of a level. Locks: its own row; with a dedup key it waits
+-- for a transaction that is enqueuing the same key. Wakes consumers unless the message is due after their next look.
+-- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
+-- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at).
+create function enqueue(
+  queue text,
+  payload jsonb,
+  delay interval default null,
+  at timestamptz default null,
+  priority integer default 0,
+  dedup_key text default null,
+  headers jsonb default null,
+  out id bigint,
+  out created boolean
+)
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_due_at timestamptz := _due_at(delay, at, v_now);
+  v_queue queues;
+begin
+  perform _check_message(payload, headers, priority, dedup_key);
+  v_queue := _producing(queue, array[priority]::smallint[]);
+  if dedup_key is null then
+    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+    values (v_queue.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers)
+    returning messages.id into id;
+    created := true;
+  else
+    select u.id, u.created into id, created
+      from _enqueue_unique(v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
+  end if;
+  perform _still_there(v_queue);
+  if created and v_due_at <= v_now + v_queue.poll_interval then
+    perform _wake(queue, v_due_at);
+  end if;
+end
+$$;
+
+-- enqueue_many: inserts many messages in one statement: all of them or none.
+-- Each array is null, or has one element for each payload; a null element means the default. Otherwise like enqueue.
+-- Messages with a dedup key are inserted in the order of the keys, so that two callers with the same keys cannot deadlock.
+-- Returns: ordinality (1 for the first payload), id and created, in the order of the payloads.
+-- Raises: as enqueue, with the position of the message in front; DQ002 for arrays of unequal length.
+create function enqueue_many(
+  queue text,
+  payloads jsonb[],
+  delays interval[] default null,
+  ats timestamptz[] default null,
+  priorities integer[] default null,
+  dedup_keys text[] default null,
+  headers jsonb[] default null
+) returns table (ordinality bigint, id bigint, created boolean)
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_count integer := coalesce(cardinality(payloads), 0);
+  v_queue queues;
+  v_levels smallint[] := '{0}';
+  v_first timestamptz;
+  v_ids bigint[];
+  v_created boolean[];
+  v_id bigint;
+  v_new boolean;
+  v_code text;
+  v_message text;
+  m record;
+begin
+  if v_count = 0 then
+    return;
+  elsif cardinality(delays) <> v_count or cardinality(ats) <> v_count or cardinality(priorities) <> v_count
+     or cardinality(dedup_keys) <> v_count or cardinality(headers) <> v_count then
+    perform _invalid('each array', format('null or as long as payloads (%s)', v_count), 'another length');
+  end if;
+
+  -- A cheap test of all; what it suspects gets the exact one, which raises.
+  for m in
+    select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
+                    as n (payload, delay, at, priority, dedup_key, headers, position)
+     where n.payload is null or octet_length(n.payload::text) > 1048576
+        or n.delay < interval '0' or n.delay > interval '100 years'
+        or not isfinite(n.at) or n.at > v_now + interval '100 years' or n.delay is not null and n.at is not null
+        or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
+        or jsonb_typeof(n.headers) <> 'object' or pg_column_size(n.headers) > 65536
+  loop
+    begin
+      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key);
+      perform _due_at(m.delay, m.at, v_now);
+    exception when sqlstate 'DQ002' or sqlstate 'DQ003' or sqlstate 'DQ004' then
+      get stacked diagnostics v_code = returned_sqlstate, v_message = message_text;
+      raise exception using errcode = v_code, message = format('message %s of %s: %s', m.position, v_count, v_message);
+    end;
+  end loop;
+
+  if priorities is not null then
+    v_levels := array(select distinct coalesce(l.priority, 0) from unnest(priorities) as l (priority));
+  end if;
+  v_queue := _producing(queue, v_levels);
+
+  if dedup_keys is null then
+    return query
+      with inserted as (
+        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + coalesce(n.delay, '0')),
+               coalesce(n.at, v_now + coalesce(n.delay, '0')), v_now, n.payload, n.headers
+          from unnest(payloads, delays, ats, priorities, headers) with ordinality
+               as n (payload, delay, at, priority, headers, position)
+         order by n.position
+        returning messages.id
+      )
+      select row_number() over (), i.id, true from inserted i;
+  else
+    for m in
+      select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
+                      as n (payload, delay, at, priority, dedup_key, headers, position)
+       order by n.dedup_key, n.position
+    loop
+      if m.dedup_key is null then
+        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+        values (v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers)
+        returning messages.id into v_id;
+        v_new := true;
+      else
+        select u.id, u.created into v_id, v_new
+          from _enqueue_unique(v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
+      end if;
+      v_ids[m.position] := v_id;
+      v_created[m.position] := v_new;
+    end loop;
+    return query select n.position, n.id, n.created from unnest(v_ids, v_created) with ordinality as n (id, created, position);
+  end if;
+
+  perform _still_there(v_queue);
+  select min(coalesce(n.at, v_now + coalesce(n.delay, '0'))) into v_first from unnest(delays, ats) as n (delay, at);
+  v_first := coalesce(v_first, v_now);
+  if v_first <= v_now + v_queue.poll_interval then
+    perform _wake(queue, v_first);
+  end if;
+end
+$$;

@@ -1,0 +1,197 @@
+-- Consuming: poll, the one statement of a consumer, and dequeue, its simple form.
+
+-- _to_dead_letters: moves messages whose rows the caller has locked.
+-- Changes: messages, dead_letters. Locks: none beyond the caller's.
+create function _to_dead_letters(ids bigint[], reason text, error text, failed integer, lapsed integer) returns void
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+begin
+  with gone as (
+    delete from messages m where m.id = any(ids) returning m.*
+  )
+  insert into dead_letters (
+    id, queue_id, priority, due_at, enqueued_at, died_at, attempt, failures, lapses,
+    reason, last_error, kind, key, dedup_key, payload, headers
+  )
+  select g.id, g.queue_id, g.priority, g.due_at, g.enqueued_at, v_now, g.attempt, g.failures + failed, g.lapses + lapsed,
+         _to_dead_letters.reason, coalesce(error, g.last_error), g.kind, g.key, g.dedup_key, g.payload, g.headers
+    from gone g;
+end
+$$;
+
+-- _claimable: of locked candidates, those that may be claimed together.
+-- A message that has lapsed before may have killed its consumer, and the next one would take the neighbours that were
+-- prefetched with it along, each for one failure. So it is claimed alone: the candidates in front of it now, it next time.
+-- One that has lapsed as often as its budget allows goes to the dead letters.
+-- Changes: messages, dead_letters (at most the candidates). Locks: none beyond the caller's.
+create function _claimable(ids bigint[], max_attempts integer) returns bigint[]
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_ids bigint[] := '{}';
+  v_exhausted bigint[] := '{}';
+  m record;
+begin
+  for m in
+    select c.id, c.leased_by is not null as is_lapsed, c.lapses, c.failures
+      from messages c
+     where c.id = any(ids)
+     order by c.ready_at, c.id
+  loop
+    if m.is_lapsed and m.failures + 1 >= max_attempts then
+      v_exhausted := v_exhausted || m.id;
+    elsif m.is_lapsed or m.lapses > 0 then
+      if cardinality(v_ids) = 0 then
+        v_ids := array[m.id];
+      end if;
+      exit;
+    else
+      v_ids := v_ids || m.id;
+    end if;
+  end loop;
+  if cardinality(v_exhausted) > 0 then
+    perform _to_dead_letters(v_exhausted, 'lapsed', 'the lease lapsed: its consumer crashed, hung or lost the database', 1, 1);
+  end if;
+  return v_ids;
+end
+$$;
+
+-- poll: claims up to `max` ready messages under a lease, and says when to look again. What a consumer calls.
+-- A claim moves ready_at to the end of the lease and counts the attempt; claiming a lapsed message counts a failure.
+-- The candidates are locked with SKIP LOCKED, so that consumers never wait for each other, and never share.
+-- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it claims.
+-- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
+-- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
+-- Raises: DQ001, DQ002.
+create function poll(
+  queue text,
+  max integer default 1,
+  lease interval default null,
+  consumer text default null
+) returns table (
+  id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
+  lease_ends_at timestamptz, lateness interval, failures integer, lapses integer,
+  polled_at timestamptz, next_ready_at timestamptz, poll_interval interval
+)
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_queue queues;
+  v_lease_ends_at timestamptz;
+  v_consumer text := coalesce(consumer, 'pid ' || pg_backend_pid());
+  v_level smallint;
+  v_ids bigint[];
+  v_is_lapsed boolean;
+  v_left integer := max;
+  v_next timestamptz;
+  v_level_next timestamptz;
+begin
+  select q.* into v_queue from queues q where q.name = poll.queue;
+  if not found then
+    perform _unknown_queue(queue);
+  elsif max is null or max not between 1 and 10000 then
+    perform _invalid('max', 'from 1 to 10000', max::text);
+  end if;
+  perform _check_lease(lease);
+  v_lease_ends_at := v_now + coalesce(lease, v_queue.lease);
+
+  if v_queue.paused_at is null then
+    foreach v_level in array v_queue.priorities loop
+      select array_agg(c.id), bool_or(c.is_lapsed)
+        into v_ids, v_is_lapsed
+        from (
+          select m.id, m.leased_by is not null or m.lapses > 0 as is_lapsed
+            from messages m
+           where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at <= v_now
+           order by m.ready_at, m.id
+           limit v_left
+           for update skip locked
+        ) c;
+
+      if v_is_lapsed then
+        if v_left < max then
+          v_next := v_now;
+          exit;
+        end if;
+        v_ids := _claimable(v_ids, v_queue.max_attempts);
+      end if;
+
+      if v_ids is not null then
+        return query
+          with claimed as (
+            update messages m
+               set attempt = m.attempt + 1,
+                   failures = m.failures + (m.leased_by is not null)::integer,
+                   lapses = m.lapses + (m.leased_by is not null)::integer,
+                   last_error = case when m.leased_by is null then m.last_error
+                                     else format('the lease of attempt %s, held by %s, lapsed', m.attempt, m.leased_by) end,
+                   ready_since = m.ready_at,
+                   ready_at = v_lease_ends_at,
+                   leased_by = v_consumer
+             where m.id = any(v_ids)
+            returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
+                      m.failures, m.lapses, m.ready_since
+          )
+          select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
+                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses,
+                 null::timestamptz, null::timestamptz, null::interval
+            from claimed c
+           order by c.ready_since, c.id;
+        v_left := v_left - cardinality(v_ids);
+      end if;
+
+      -- Full, or stopped at a message that is to be claimed alone: there may be more right now.
+      if v_left <= 0 or v_is_lapsed then
+        v_next := v_now;
+        exit;
+      end if;
+
+      select m.ready_at into v_level_next
+        from messages m
+       where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+       order by m.ready_at, m.id
+       limit 1;
+      v_next := least(v_next, v_level_next);
+    end loop;
+  end if;
+
+  return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
+    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer,
+    v_now, v_next, v_queue.poll_interval;
+end
+$$;
+
+-- dequeue: claims up to `max` ready messages under a lease, the form for psql and for other languages.
+-- Changes, Locks, Raises: as poll.
+-- Returns: the messages by priority, ready_at and id. Settle each with ack, nack, release or dead_letter, passing its id
+-- and attempt, before lease_ends_at; extend moves that.
+create function dequeue(
+  queue text,
+  max integer default 1,
+  lease interval default null,
+  consumer text default null
+) returns table (
+  id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
+  lease_ends_at timestamptz, lateness interval, failures integer, lapses integer
+)
+language plpgsql volatile
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select p.id, p.attempt, p.payload, p.headers, p.priority, p.due_at, p.enqueued_at,
+           p.lease_ends_at, p.lateness, p.failures, p.lapses
+      from poll(dequeue.queue, dequeue.max, dequeue.lease, dequeue.consumer) p
+     where p.id is not null;
+end
+$$;

@@ -1,0 +1,249 @@
+-- Settling: ack, nack, release, dead_letter, and extend. Each needs the lease of that very attempt: a row with this id
+-- and attempt that is still leased. A lapsed lease that nobody has claimed again still counts; a claim raises the attempt
+-- and so shuts the old consumer out. An attempt is settled once.
+
+-- ack: the message is done; its row is deleted.
+-- Changes: messages. Locks: the row.
+-- Returns: false where the lease is lost or the attempt is settled already.
+create function ack(id bigint, attempt integer) returns boolean
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+begin
+  delete from messages m where m.id = ack.id and m.attempt = ack.attempt and m.leased_by is not null;
+  return found;
+end
+$$;
+
+-- _held: which of these (id, attempt) hold their lease in a row that could be locked without waiting.
+-- A row that another transaction holds (an ack in an open transaction of a caller, say) is passed over, so that it delays
+-- no other message. The shape matters: "id = any" has the primary key as its only index path, whatever the statistics
+-- say, where a join with the arrays was seen to walk the whole index; and the rows come in the order of the ids, so for
+-- sorted input, the usual case, comparing the arrays is all there is to do.
+-- Changes: nothing. Locks: the rows it returns.
+create function _held(ids bigint[], attempts integer[]) returns bigint[]
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_ids bigint[];
+  v_attempts integer[];
+begin
+  if cardinality(ids) is distinct from cardinality(attempts) then
+    perform _invalid('attempts', format('as long as ids (%s)', cardinality(ids)), cardinality(attempts)::text);
+  end if;
+  select array_agg(h.id), array_agg(h.attempt)
+    into v_ids, v_attempts
+    from (
+      select m.id, m.attempt from messages m where m.id = any(ids) and m.leased_by is not null for update skip locked
+    ) h;
+  if v_ids = ids and v_attempts = attempts then
+    return v_ids;
+  end if;
+  return array(
+    select distinct h.id
+      from unnest(v_ids, v_attempts) as h (id, attempt)
+      join unnest(ids, attempts) as g (id, attempt) on g.id = h.id and g.attempt = h.attempt
+  );
+end
+$$;
+
+-- _not_held: tells busy from lost for those that _held left out. To be called before the held rows are deleted: an id
+-- may come with its current attempt and, from a consumer that lapsed, with a stale one.
+-- Returns: (id, outcome) for each (id, attempt) that is not held: 'busy' where the lease is there but the row was locked
+-- by another transaction, 'lost' otherwise.
+create function _not_held(ids bigint[], attempts integer[], held bigint[]) returns table (id bigint, outcome text)
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  g record;
+begin
+  for g in
+    select a.id, a.attempt from unnest(ids, attempts) as a (id, attempt)
+  loop
+    perform from messages m where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null;
+    continue when found and g.id = any(held);
+    id := g.id;
+    outcome := case when found then 'busy' else 'lost' end;
+    return next;
+  end loop;
+end
+$$;
+
+-- ack_many: acks many messages in one statement, without waiting for any row.
+-- Changes: messages. Locks: the rows it acks.
+-- Returns: one row (id, outcome) for each message that was NOT acked: 'lost', or 'busy' (another transaction holds the
+-- row: try again, alone). No row: all are acked.
+-- Raises: DQ002 for arrays of unequal length.
+create function ack_many(ids bigint[], attempts integer[]) returns table (id bigint, outcome text)
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_held bigint[] := _held(ids, attempts);
+begin
+  if cardinality(v_held) < cardinality(ids) then
+    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+  end if;
+  delete from messages m where m.id = any(v_held);
+end
+$$;
+
+-- extend: moves the end of the lease to `lease` from now, never to an earlier instant.
+-- Changes: messages. Locks: the row.
+-- Returns: the new end of the lease, or null where the lease is lost. Raises: DQ002.
+create function extend(id bigint, attempt integer, lease interval default null) returns timestamptz
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_lease_ends_at timestamptz;
+begin
+  perform _check_lease(lease);
+  update messages m
+     set ready_at = greatest(m.ready_at, v_now + coalesce(extend.lease, (select q.lease from queues q where q.id = m.queue_id)))
+   where m.id = extend.id and m.attempt = extend.attempt and m.leased_by is not null
+  returning m.ready_at into v_lease_ends_at;
+  return v_lease_ends_at;
+end
+$$;
+
+-- extend_many: extends many leases in one statement, without waiting for any row.
+-- Changes: messages. Locks: the rows it extends.
+-- Returns: one row (id, outcome) for each lease that was NOT extended: 'lost', or 'busy' (another transaction holds the
+-- row, so nobody else can claim it before that ends). No row: all are extended, to `lease` from now.
+-- Raises: DQ002.
+create function extend_many(ids bigint[], attempts integer[], lease interval) returns table (id bigint, outcome text)
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_held bigint[] := _held(ids, attempts);
+begin
+  if lease is null then
+    perform _invalid('lease', 'from 1 second to 12 hours', null);
+  end if;
+  perform _check_lease(lease);
+  update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
+  if cardinality(v_held) < cardinality(ids) then
+    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+  end if;
+end
+$$;
+
+-- nack: the attempt failed. The message is ready again after the back-off, or after `delay` where that is given, or goes
+-- to the dead letters when its budget of failures is used up.
+-- The back-off doubles with each failure from backoff_base to backoff_max; the delay is random in its upper half, so that
+-- messages that failed together do not come back together.
+-- Changes: messages, dead_letters. Locks: the row. Wakes consumers unless the retry is after their next look.
+-- Returns: 'retry', 'dead', or null where the lease is lost. Raises: DQ002.
+create function nack(id bigint, attempt integer, error text default null, delay interval default null) returns text
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_queue queues;
+  v_failures integer;
+  v_ready_at timestamptz := _due_at(delay, null, v_now);
+begin
+  select m.failures + 1, m.queue_id into v_failures, v_queue.id
+    from messages m
+   where m.id = nack.id and m.attempt = nack.attempt and m.leased_by is not null
+     for update;
+  if not found then
+    return null;
+  end if;
+  select q.* into v_queue from queues q where q.id = v_queue.id;
+  if v_failures >= v_queue.max_attempts then
+    perform _to_dead_letters(array[id], 'exhausted', left(error, 10000), 1, 0);
+    return 'dead';
+  end if;
+  if delay is null then
+    -- In seconds as a double: an interval leaves its range when it is doubled often. (A double does at 2^1024.)
+    v_ready_at := v_now + make_interval(secs => (0.5 + random() / 2) * least(
+      extract(epoch from v_queue.backoff_max)::double precision,
+      extract(epoch from v_queue.backoff_base)::double precision * power(2, least(v_failures - 1, 1000))));
+  end if;
+  update messages m
+     set ready_at = v_ready_at, ready_since = null, leased_by = null, failures = v_failures, last_error = left(error, 10000)
+   where m.id = nack.id;
+  if v_ready_at <= v_now + v_queue.poll_interval then
+    perform _wake(v_queue.name, v_ready_at);
+  end if;
+  return 'retry';
+end
+$$;
+
+-- release: gives the message back unharmed; this is not a failure. It returns to its old place in the queue, or becomes
+-- ready after `delay` where that is given.
+-- Changes: messages. Locks: the row. Wakes consumers unless it is ready after their next look.
+-- Returns: false where the lease is lost. Raises: DQ002.
+create function release(id bigint, attempt integer, delay interval default null) returns boolean
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_ready_at timestamptz := case when delay is not null then _due_at(delay, null, v_now) end;
+  v_queue queues;
+begin
+  update messages m
+     set ready_at = coalesce(v_ready_at, m.ready_since), ready_since = null, leased_by = null
+   where m.id = release.id and m.attempt = release.attempt and m.leased_by is not null
+  returning m.queue_id, m.ready_at into v_queue.id, v_ready_at;
+  if not found then
+    return false;
+  end if;
+  select q.* into v_queue from queues q where q.id = v_queue.id;
+  if v_ready_at <= v_now + v_queue.poll_interval then
+    perform _wake(v_queue.name, v_ready_at);
+  end if;
+  return true;
+end
+$$;
+
+-- dead_letter: moves the message to the dead letters at once, for a reason that no retry can mend.
+-- Changes: messages, dead_letters. Locks: the row.
+-- Returns: false where the lease is lost. Raises: DQ002 for an empty reason.
+create function dead_letter(id bigint, attempt integer, reason text, error text default null) returns boolean
+language plpgsql volatile
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+begin
+  if reason is null or length(reason) not between 1 and 1000 then
+    perform _invalid('reason', 'a text of 1 to 1000 characters', case when reason is not null then length(reason) || ' characters' end);
+  end if;
+  perform from messages m
+    where m.id = dead_letter.id and m.attempt = dead_letter.attempt and m.leased_by is not null for update;
+  if not found then
+    return false;
+  end if;
+  perform _to_dead_letters(array[id], reason, left(error, 10000), 1, 0);
+  return true;
+end
+$$;

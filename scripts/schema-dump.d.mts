@@ -1,0 +1,2 @@
+import type { Client } from 'pg'
+export function dumpSchema(client: Client, schema: string): Promise<string>

@@ -1,0 +1,80 @@
+/**
+ * What the log checker found: every violation is counted, the first 20 are kept with the story of their message, so
+ * that a run in which everything went wrong still makes a readable report.
+ */
+import type { JournalRecord } from './journal.js'
+import type { Story } from './story.js'
+
+export type Rule =
+  | 'early'
+  | 'shared'
+  | 'attemptReused'
+  | 'attemptFell'
+  | 'settledTwice'
+  | 'lost'
+  | 'countedTwice'
+  | 'phantom'
+
+export interface Problem {
+  readonly rule: Rule
+  /** Null where only a number was wrong. */
+  readonly id: string | null
+  readonly message: string
+  /** The message's records in order; of the extensions of an attempt, only the last. */
+  readonly story: readonly JournalRecord[]
+}
+
+export interface Findings {
+  readonly counts: Readonly<Record<Rule, number>>
+  readonly problems: readonly Problem[]
+  add(rule: Rule, story: Story, what: string): void
+  /** For violations that are known by their number only. */
+  addCount(rule: Rule, count: number, what: string): void
+}
+
+export function createFindings(): Findings {
+  const counts: Record<Rule, number> = {
+    early: 0,
+    shared: 0,
+    attemptReused: 0,
+    attemptFell: 0,
+    settledTwice: 0,
+    lost: 0,
+    countedTwice: 0,
+    phantom: 0,
+  }
+  const problems: Problem[] = []
+  return {
+    counts,
+    problems,
+    add(rule, story, what) {
+      counts[rule] += 1
+      if (problems.length < MAX_PROBLEMS) {
+        problems.push({ rule, id: story.id, message: `message ${story.id} ${what}`, story: retell(story) })
+      }
+    },
+    addCount(rule, count, what) {
+      counts[rule] += count
+      if (problems.length < MAX_PROBLEMS) problems.push({ rule, id: null, message: what, story: [] })
+    },
+  }
+}
+
+const MAX_PROBLEMS = 20
+
+/** Puts the records in order: the enqueue, then attempt by attempt as claimed, each with its lease's end and its settle. */
+function retell({ records, claims }: Story): readonly JournalRecord[] {
+  const turns = new Map<number, number>()
+  for (const [turn, { attempt }] of claims.entries()) if (!turns.has(attempt)) turns.set(attempt, turn)
+  const turnOf = (record: JournalRecord): number =>
+    record.type === 'enqueued' ? -1 : (turns.get(record.attempt) ?? Number.POSITIVE_INFINITY)
+  const lastExtensions = new Map<number, JournalRecord>()
+  for (const record of records) if (record.type === 'extended') lastExtensions.set(record.attempt, record)
+  return records
+    .filter((record) => record.type !== 'extended' || lastExtensions.get(record.attempt) === record)
+    .map((record) => ({ record, turn: turnOf(record), step: STEPS.indexOf(record.type) }))
+    .sort((a, b) => (a.turn === b.turn ? a.step - b.step : a.turn < b.turn ? -1 : 1))
+    .map(({ record }) => record)
+}
+
+const STEPS: readonly JournalRecord['type'][] = ['enqueued', 'claimed', 'extended', 'settling', 'settled']

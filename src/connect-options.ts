@@ -1,0 +1,56 @@
+// What `connect` takes, and the one source of connections that it comes to.
+import { type PgQueryable, type PostgresJs, type QueryFunction, queryOf } from './driver.js'
+import { DueqError } from './errors.js'
+import type { DueqEvent } from './events.js'
+import { type Duration, databaseUrl, describe, wholeNumber } from './options.js'
+import type { Source } from './pool.js'
+
+export type ConnectOptions = {
+  /** Connection URL. @default `DUEQ_DATABASE_URL`, then `DATABASE_URL` */
+  readonly url?: string
+  /** Your postgres.js instance, shared; dueq never ends it. */
+  readonly sql?: PostgresJs
+  /** Your `pg` pool, shared; dueq never ends it. */
+  readonly pool?: PgQueryable
+  /** Any other driver: `(text, params) => rows`. Without `listenUrl` dueq then polls. */
+  readonly query?: QueryFunction
+  /** Schema of dueq. @default `DUEQ_SCHEMA`, then `'dueq'` */
+  readonly schema?: string
+  /** A direct connection for LISTEN, where `url` goes through a pooler in transaction mode. @default `DUEQ_LISTEN_URL`, then `url` */
+  readonly listenUrl?: string
+  /** Whether to listen for notifications at all; without, consumers poll. @default true */
+  readonly listen?: boolean
+  /** Whether to use prepared statements; false behind a pooler that cannot. Only for `url`. @default true */
+  readonly prepare?: boolean
+  /** Connections of the pool that dueq opens for `url`, 1 to 100. @default 4 */
+  readonly max?: number
+  /** Deadline of each statement, 100ms to 1h. @default 30s */
+  readonly timeout?: Duration
+  /** The name under which leases are held. @default host:pid:random */
+  readonly name?: string
+  /** Hears everything that happens. Without it, what is worth a warning goes to `process.emitWarning`, once. */
+  readonly onEvent?: (event: DueqEvent) => void
+}
+
+/** The source that the options name. Raises `connection.invalid`. */
+export function sourceOf(given: ConnectOptions): Source {
+  const { url, sql, pool, query } = given
+  if ([url, sql, pool, query].filter((one) => one !== undefined).length > 1)
+    throw new DueqError('connection.invalid', 'Give `connect` one of `url`, `sql`, `pool` and `query`.')
+  const shared = sql ?? pool ?? query
+  if (shared !== undefined) {
+    queryOf(shared) // refuses what is no connection
+    return { shared }
+  }
+  const text = url ?? databaseUrl()
+  if (
+    typeof text !== 'string' ||
+    !/^postgres(ql)?:\/\//.test(text) ||
+    !URL.canParse(text.replace(/^\w+:/, 'http:').replace(/,[^/@]*(?=\/|$)/, ''))
+  )
+    throw new DueqError(
+      'connection.invalid',
+      `Expected a connection URL like postgres://user:password@host:5432/database, got ${typeof text === 'string' ? 'something else (not shown: it may hold a password)' : describe(text)}.`,
+    )
+  return { url: text, max: wholeNumber('max', given.max ?? 4, 1, 100), prepare: given.prepare ?? true }
+}

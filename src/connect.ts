@@ -1,0 +1,201 @@
+// The front door: `connect` makes a dueq of a connection. No I/O happens before the first use; what it opens it closes, and
+// nothing else: a pool that was passed in is left running.
+
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { type Client, createAck, type StopOptions, type StopReport } from './client.js'
+import { type ConnectOptions, sourceOf } from './connect-options.js'
+import { defineQueue, type Queue, type QueueDefinition } from './definition.js'
+import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
+import { DueqError } from './errors.js'
+import { createEmitter } from './events.js'
+import { createLeases } from './lease.js'
+import {
+  type Duration,
+  describe,
+  durationMs,
+  type Instant,
+  instantText,
+  knownOptions,
+  messageId,
+  schemaName,
+} from './options.js'
+import { listenSource, openPool } from './pool.js'
+import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
+import { checkingSchema } from './schema.js'
+import { statements as statementsOf } from './statements.js'
+import type { Check, QueueStats } from './statements-operate.js'
+import { createWakeups } from './wakeup.js'
+
+/** A connected dueq. */
+export type Dueq = AsyncDisposable & {
+  /** Creates the queues, or changes their stored settings to the declared ones. */
+  ensure(queues: readonly QueueDefinition[]): Promise<void>
+  /** A handle on a queue, by its contract or its name. Writes nothing. */
+  queue<In, Out>(queue: Queue<In, Out>): QueueHandle<In, Out>
+  queue<Payload = unknown>(name: string): QueueHandle<Payload, Payload>
+  /** The same, inside a transaction of yours: postgres.js, `pg`, or any `(text, params) => rows`. */
+  in(transaction: Connection): DueqInTransaction
+  /** Removes a message nobody is working on. Errors: `message.leased`, `message.not_found`. */
+  cancel(id: string): Promise<void>
+  /** Gives a message nobody is working on another due time. Errors: `message.leased`, `message.not_found`. */
+  reschedule(id: string, when: { readonly delay: Duration } | { readonly at: Instant }): Promise<void>
+  /** The numbers of all queues. */
+  stats(): Promise<QueueStats[]>
+  /** What makes queues slow, late or unsafe here, and what to do about it. */
+  doctor(): Promise<Check[]>
+  /** For health probes: asks the database and the schema. Rejects where dueq cannot work. */
+  check(): Promise<{ readonly schemaVersion: number; readonly isListening: boolean; readonly roundTripMs: number }>
+  /** Stops consumers and waits for them, ends the connections that dueq opened. */
+  close(options?: StopOptions): Promise<StopReport>
+}
+
+/** The verbs that make sense inside a caller's transaction. */
+export type DueqInTransaction = Pick<Dueq, 'cancel' | 'reschedule'> & {
+  queue<In, Out>(queue: Queue<In, Out>): Producer<In>
+  queue<Payload = unknown>(name: string): Producer<Payload>
+}
+
+/**
+ * Makes a dueq of a URL, a postgres.js instance, a `pg` pool, or a query function. Connects at first use.
+ * Errors: `connection.invalid`, `option.*`, `duration.invalid`.
+ */
+export function connect(target?: string | ConnectOptions, options: ConnectOptions = {}): Dueq {
+  if (target !== undefined && typeof target !== 'string' && (typeof target !== 'object' || target === null))
+    throw new DueqError(
+      'connection.invalid',
+      `Expected \`connect\` to get a URL or options, got ${describe(target)}. A postgres.js instance goes in as \`connect({ sql })\`.`,
+    )
+  const given: ConnectOptions = typeof target === 'string' ? { ...options, url: target } : { ...target, ...options }
+  knownOptions('connect', given, [
+    'url',
+    'sql',
+    'pool',
+    'query',
+    'schema',
+    'listenUrl',
+    'listen',
+    'prepare',
+    'max',
+    'timeout',
+    'name',
+    'onEvent',
+  ])
+  const schema = schemaName(given.schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
+  const timeoutMs = durationMs('timeout', given.timeout ?? '30s', { min: '100ms', max: '1h' })
+  const source = sourceOf(given)
+  const listenUrl = given.listenUrl ?? ('url' in source ? process.env['DUEQ_LISTEN_URL'] : undefined)
+  const prepare = given.prepare ?? (isPostgresJs(given.sql) ? (given.sql.options?.prepare ?? true) : true)
+  const pool = openPool(source, timeoutMs)
+  const statements = statementsOf(schema)
+  const emit = createEmitter(given.onEvent)
+  const open: Client['open'] = new Set()
+
+  let closing: Promise<StopReport> | undefined
+  const query = checkingSchema(pool.query, statements, schema)
+
+  const client: Client = {
+    name: given.name ?? `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
+    query,
+    prepare,
+    statements,
+    leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(query, ids, attempts, leaseMs)),
+    wakeups: createWakeups({
+      source: given.listen === false ? undefined : listenSource(source, listenUrl),
+      channel: schema,
+      notify: (channel, payload) => statements.notify(query, channel, payload),
+      emit,
+    }),
+    emit,
+    ack: createAck(query, statements),
+    compared: new Set(),
+    open,
+  }
+
+  const definition = (queue: Queue | string): Queue => (typeof queue === 'string' ? defineQueue(queue) : queue)
+  const alive = (): void => {
+    if (closing) throw new DueqError('client.closed', 'This dueq client is closed.')
+  }
+  const verbs = (query: Query): Pick<Dueq, 'cancel' | 'reschedule'> => ({
+    async cancel(id) {
+      refuse(id, await statements.cancel(query, messageId(id)))
+    },
+    async reschedule(id, when) {
+      knownOptions('reschedule', when, ['delay', 'at'])
+      const { delay, at } = when as { delay?: Duration; at?: Instant }
+      if ((delay === undefined) === (at === undefined))
+        throw new DueqError('delay.and_at', 'Give `reschedule` one of `delay` and `at`.')
+      const delayMs = delay === undefined ? undefined : durationMs('delay', delay)
+      refuse(
+        id,
+        await statements.reschedule(
+          query,
+          messageId(id),
+          delayMs,
+          at === undefined ? undefined : instantText('at', at),
+        ),
+      )
+    },
+  })
+
+  const dueq: Dueq = {
+    async ensure(queues) {
+      for (const queue of queues) await statements.createQueue(query, queue.name, queue.settings)
+    },
+    queue: ((queue: Queue | string) => {
+      alive()
+      return createHandle(client, definition(queue))
+    }) as Dueq['queue'],
+    in(transaction) {
+      alive()
+      const inside = transactionQuery(transaction, prepare)
+      return {
+        queue: ((queue: Queue | string) =>
+          createProducer(inside, statements, definition(queue))) as DueqInTransaction['queue'],
+        ...verbs(inside),
+      }
+    },
+    ...verbs(query),
+    stats: () => statements.stats(query),
+    doctor: () => statements.doctor(query),
+    async check() {
+      const start = performance.now()
+      const schemaVersion = await statements.schemaVersion(query)
+      return { schemaVersion, isListening: client.wakeups.isUp, roundTripMs: performance.now() - start }
+    },
+    close(stop = {}) {
+      closing ??= close(stop)
+      return closing
+    },
+    async [Symbol.asyncDispose]() {
+      await dueq.close()
+    },
+  }
+
+  const close = async (stop: StopOptions): Promise<StopReport> => {
+    const reports = await Promise.all([...open].map((consumer) => consumer.stop(stop)))
+    await client.wakeups.close()
+    client.leases.close()
+    await pool.close()
+    const sum = (field: keyof StopReport): number => reports.reduce((total, report) => total + report[field], 0)
+    return { finished: sum('finished'), released: sum('released'), stillRunning: sum('stillRunning') }
+  }
+  return dueq
+}
+
+// --- internal ---
+
+function refuse(id: string, outcome: string | null): void {
+  if (outcome === null)
+    throw new DueqError(
+      'message.not_found',
+      `There is no message ${id}: it was settled or cancelled, or never enqueued.`,
+      { details: { id } },
+    )
+  if (outcome === 'leased')
+    throw new DueqError(
+      'message.leased',
+      `Message ${id} is in the hands of a consumer. Its handler settles it, or the lease ends.`,
+      { details: { id } },
+    )
+}

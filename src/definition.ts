@@ -1,0 +1,82 @@
+// A queue as a contract: a name, the shape of its payload, its settings. It needs no connection, so producers and
+// consumers in different packages share it.
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { DueqError } from './errors.js'
+import type { SettingDifference } from './events.js'
+import { type Duration, describe, durationMs, knownOptions, queueName, wholeNumber } from './options.js'
+import type { GivenSettings, StoredSettings } from './statements-operate.js'
+
+/** The settings of a queue. They are stored in the database by `ensure`; what is left out keeps its stored value. */
+export type QueueSettings = {
+  /** How long a message is held between extensions, 1s to 12h. @default 30s */
+  readonly lease?: Duration
+  /** At this many failures (nacks and lapses) a message goes to the dead letters, 1 to 1000. @default 20 */
+  readonly maxAttempts?: number
+  /** Delay before the first retry (0 to 1d), doubling up to `max` (0 to 30d), random in its upper half. @default 1s, 15m */
+  readonly backoff?: { readonly base?: Duration; readonly max?: Duration }
+  /** The longest a consumer sleeps without looking, 100ms to 1h. @default 5s */
+  readonly pollInterval?: Duration
+}
+
+/** A queue contract. `In` is what producers pass, `Out` what handlers get after parsing. */
+export type Queue<In = unknown, Out = In> = QueueDefinition & {
+  readonly '~types'?: { readonly in: In; readonly out: Out }
+}
+
+/** A queue contract without its types. */
+export type QueueDefinition = {
+  readonly name: string
+  readonly payload: StandardSchemaV1 | undefined
+  readonly settings: GivenSettings
+}
+
+/**
+ * Defines a queue: its name, a schema of its payload (any Standard Schema: zod, valibot, arktype …) and its settings.
+ *
+ * Producers pass the schema's input, which is validated and stored as it is; handlers get the schema's output.
+ * Errors: `queue.invalid_name`, `option.*`, `duration.invalid`.
+ */
+export function defineQueue<Schema extends StandardSchemaV1>(
+  name: string,
+  options: QueueSettings & { readonly payload: Schema },
+): Queue<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
+export function defineQueue<Payload = unknown>(name: string, options?: QueueSettings): Queue<Payload, Payload>
+export function defineQueue(
+  name: string,
+  options: QueueSettings & { readonly payload?: StandardSchemaV1 } = {},
+): Queue {
+  knownOptions('defineQueue', options, ['payload', 'lease', 'maxAttempts', 'backoff', 'pollInterval'])
+  const { payload } = options
+  if (payload !== undefined && typeof payload?.['~standard']?.validate !== 'function')
+    throw new DueqError(
+      'option.invalid',
+      `Expected \`payload\` to be a Standard Schema (zod, valibot, arktype …), got ${describe(payload)}.`,
+    )
+  return Object.freeze({ name: queueName(name), payload, settings: givenSettings(options) })
+}
+
+/** The declared settings that are not the stored ones. */
+export function differences(declared: GivenSettings, stored: StoredSettings): SettingDifference[] {
+  return (Object.keys(declared) as (keyof GivenSettings)[]).flatMap((setting) => {
+    const value = declared[setting]
+    return value === undefined || value === stored[setting]
+      ? []
+      : [{ setting, declared: value, stored: stored[setting] }]
+  })
+}
+
+// --- internal ---
+
+function givenSettings(options: QueueSettings): GivenSettings {
+  const { lease, maxAttempts, backoff, pollInterval } = options
+  knownOptions('backoff', backoff, ['base', 'max'])
+  const duration = (name: string, value: Duration | undefined, min: string, max: string): number | undefined =>
+    value === undefined ? undefined : durationMs(name, value, { min, max })
+  return {
+    leaseMs: duration('lease', lease, '1s', '12h'),
+    maxAttempts: maxAttempts === undefined ? undefined : wholeNumber('maxAttempts', maxAttempts, 1, 1000),
+    backoffBaseMs: duration('backoff.base', backoff?.base, '0ms', '1d'),
+    backoffMaxMs: duration('backoff.max', backoff?.max, '0ms', '30d'),
+    pollIntervalMs: duration('pollInterval', pollInterval, '100ms', '1h'),
+  }
+}

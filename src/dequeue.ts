@@ -1,0 +1,84 @@
+// Raw dequeue: the messages and nothing more. The lease is watched, so that a late settle is refused, but not extended.
+// A long poll waits here, in the client, between short statements; nothing ever waits inside the database.
+import { claim } from './claim.js'
+import type { Client, Stoppable } from './client.js'
+import type { QueueDefinition } from './definition.js'
+import { DueqError } from './errors.js'
+import { createLatch } from './latch.js'
+import { epochMs, type Message } from './message.js'
+import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
+
+export type DequeueOptions = {
+  /** At most so many messages, 1 to 10000. @default 1 */
+  readonly max?: number
+  /** How long they are held, 1s to 12h. @default the lease of the queue */
+  readonly lease?: Duration
+  /** Waits so long for a first message, 0 to 1d. @default 0 */
+  readonly wait?: Duration
+  /** Ends the wait; rejects with code `aborted`. */
+  readonly signal?: AbortSignal
+}
+
+/** Claims up to `max` ready messages; waits for the first up to `wait`, and gives none where none came. */
+export async function dequeue<Payload>(
+  client: Client,
+  queue: QueueDefinition,
+  options: DequeueOptions = {},
+): Promise<Message<Payload>[]> {
+  knownOptions('dequeue', options, ['max', 'lease', 'wait', 'signal'])
+  const max = wholeNumber('max', options.max ?? 1, 1, 10_000)
+  const leaseMs =
+    options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' })
+  const waitMs = durationMs('wait', options.wait ?? 0, { max: '1d' })
+  const { signal } = options
+  const deadline = performance.now() + waitMs
+  const latch = createLatch()
+  let isClosing = false
+  let wokenAt = Number.POSITIVE_INFINITY
+  let clock = { localMs: 0, databaseMs: Number.POSITIVE_INFINITY }
+
+  const onAbort = (): void => latch.set()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const unsubscribe =
+    waitMs > 0
+      ? client.wakeups.subscribe(queue.name, (readyAtSeconds) => {
+          wokenAt = Math.min(
+            wokenAt,
+            readyAtSeconds === null ? 0 : clock.localMs + readyAtSeconds * 1000 - clock.databaseMs,
+          )
+          latch.set()
+        })
+      : () => {}
+  const open: Stoppable = {
+    async stop() {
+      isClosing = true
+      latch.set()
+      return { finished: 0, released: 0, stillRunning: 0 }
+    },
+  }
+  client.open.add(open)
+  try {
+    for (;;) {
+      if (signal?.aborted)
+        throw new DueqError('aborted', 'The wait for a message was aborted.', { cause: signal.reason })
+      wokenAt = Number.POSITIVE_INFINITY
+      const { controls, polled, polledAtMs, receivedAt } = await claim<Payload>(client, {
+        queue: queue.name,
+        schema: queue.payload,
+        max,
+        leaseMs,
+        isKept: false,
+      })
+      if (controls.length > 0 || isClosing) return controls.map(({ message }) => message)
+      clock = { localMs: receivedAt, databaseMs: polledAtMs }
+      const knownMs = polled.nextReadyAt === null ? Number.POSITIVE_INFINITY : epochMs(polled.nextReadyAt) - polledAtMs
+      const lookAt = (): number => Math.min(receivedAt + Math.min(knownMs, polled.pollIntervalMs), wokenAt, deadline)
+      while (!isClosing && !signal?.aborted && performance.now() < lookAt()) await latch.wait(lookAt())
+      if (performance.now() >= deadline && wokenAt > performance.now()) return []
+    }
+  } finally {
+    unsubscribe()
+    signal?.removeEventListener('abort', onAbort)
+    client.open.delete(open)
+  }
+}

@@ -1,0 +1,85 @@
+// What dueq asks of a connection: run one statement with text parameters, give rows as arrays of text. Everything else
+// (pools, transactions, types, transforms) stays with the driver that the user chose.
+//
+// Columns are read by position and every column is cast to text in the statement, so neither camel-case transforms nor
+// bigint, date or JSON parsers of a shared connection can change what dueq reads.
+import { DueqError, fromDatabase } from './errors.js'
+
+/** One row: the columns in the order of the statement, as text. */
+export type Row = readonly (string | null)[]
+
+/** Runs one statement. The internal form of every connection. */
+export type Query = (text: string, params: readonly (string | null)[]) => Promise<readonly Row[]>
+
+/** A postgres.js instance or transaction. */
+export type PostgresJs = { readonly unsafe: (text: string, params?: never[], options?: never) => unknown }
+
+/** A `pg` Client, PoolClient or Pool, or anything with the same `query`. */
+export type PgQueryable = { readonly query: (...args: never[]) => unknown }
+
+/**
+ * Any other driver: runs the text with `$1 …` parameters (all of them strings or null), gives the rows as arrays or as
+ * objects whose keys are in the order of the columns.
+ */
+export type QueryFunction = (text: string, params: (string | null)[]) => PromiseLike<readonly unknown[]>
+
+/** Whatever dueq can run its statements on. A transaction is a connection. */
+export type Connection = PostgresJs | PgQueryable | QueryFunction
+
+/** Makes a Query of a connection. Raises `connection.invalid`. `prepare` is for postgres.js only. */
+export function queryOf(connection: unknown, prepare = true): Query {
+  if (isPostgresJs(connection)) {
+    const options = { prepare: connection.options?.prepare ?? prepare }
+    return (text, params) => connection.unsafe(text, [...params], options).values() as Promise<Row[]>
+  }
+  if (isPg(connection))
+    return async (text, params) => (await connection.query({ text, values: [...params], rowMode: 'array' })).rows
+  if (typeof connection === 'function')
+    return async (text, params) => {
+      const rows: readonly unknown[] = await connection(text, [...params])
+      if (!Array.isArray(rows))
+        throw new DueqError(
+          'connection.invalid',
+          'The query function must give an array of rows, as (text, params) => rows.',
+        )
+      return rows.map((row) => (Array.isArray(row) ? row : Object.values(row as object)))
+    }
+  throw new DueqError(
+    'connection.invalid',
+    'Expected a postgres.js instance or transaction, a pg client or pool, or a function (text, params) => rows.',
+  )
+}
+
+/** The Query of a caller's transaction: its errors are those of dueq. Raises `connection.invalid`. */
+export function transactionQuery(transaction: unknown, prepare: boolean): Query {
+  const run = queryOf(transaction, prepare)
+  return async (text, params) => {
+    try {
+      return await run(text, params)
+    } catch (error) {
+      throw fromDatabase(error)
+    }
+  }
+}
+
+/** True for a postgres.js instance or transaction: a function with `unsafe`. */
+export function isPostgresJs(value: unknown): value is PostgresJsCalls {
+  return typeof value === 'function' && typeof (value as Partial<PostgresJsCalls>).unsafe === 'function'
+}
+
+/** True for a `pg` client or pool: an object with `query`. */
+export function isPg(value: unknown): value is PgCalls {
+  return typeof value === 'object' && value !== null && typeof (value as Partial<PgCalls>).query === 'function'
+}
+
+// --- internal ---
+
+type PostgresJsCalls = {
+  readonly options?: { readonly prepare?: boolean }
+  unsafe(text: string, params: unknown[], options: object): { values(): Promise<unknown> }
+}
+
+type PgCalls = {
+  readonly options?: Readonly<Record<string, unknown>>
+  query(config: { text: string; values: unknown[]; rowMode: 'array' }): Promise<{ rows: Row[] }>
+}

@@ -1,0 +1,101 @@
+// What dueq tells about itself: one listener, one union. A listener that throws never touches delivery. A warning that
+// nobody listens for goes to process.emitWarning, once for each type and queue, so that nothing goes wrong in silence.
+import type { DueqError } from './errors.js'
+
+/** An event of dueq; `docs/events.md` is the table of all. Times are in ms. */
+export type DueqEvent =
+  | {
+      readonly type: 'message.started'
+      readonly queue: string
+      readonly id: string
+      readonly attempt: number
+      readonly latenessMs: number
+    }
+  | {
+      readonly type: 'message.acked'
+      readonly queue: string
+      readonly id: string
+      readonly attempt: number
+      readonly runMs: number
+    }
+  | {
+      readonly type: 'message.failed'
+      readonly queue: string
+      readonly id: string
+      readonly attempt: number
+      readonly error: unknown
+      /** What became of it: ready again after the back-off, a dead letter, in other hands already, or settled by the handler before it threw. */
+      readonly outcome: 'retry' | 'dead' | 'lost' | 'settled'
+    }
+  | { readonly type: 'message.released'; readonly queue: string; readonly id: string; readonly attempt: number }
+  | {
+      readonly type: 'message.dead'
+      readonly queue: string
+      readonly id: string
+      readonly attempt: number
+      readonly reason: string
+    }
+  | {
+      readonly type: 'lease.lost'
+      readonly queue: string
+      readonly id: string
+      readonly attempt: number
+      readonly error: DueqError
+    }
+  | { readonly type: 'consumer.started'; readonly queue: string; readonly consumer: string }
+  | { readonly type: 'consumer.stopped'; readonly queue: string; readonly consumer: string }
+  | { readonly type: 'consumer.error'; readonly queue: string; readonly error: DueqError; readonly retryMs: number }
+  | { readonly type: 'listen.up' }
+  | { readonly type: 'listen.lost'; readonly error: DueqError }
+  | { readonly type: 'listen.silent'; readonly error: DueqError }
+  | { readonly type: 'queue.differs'; readonly queue: string; readonly differences: readonly SettingDifference[] }
+
+/** A setting whose value in code is not the stored one; durations in ms. */
+export type SettingDifference = { readonly setting: string; readonly declared: number; readonly stored: number }
+
+/** Hands an event to the listener of the client. */
+export type Emit = (event: DueqEvent) => void
+
+/** Makes the emitter of a client. */
+export function createEmitter(listener: ((event: DueqEvent) => void) | undefined): Emit {
+  const warned = new Set<string>()
+  return (event) => {
+    if (listener) {
+      try {
+        listener(event)
+      } catch (error) {
+        process.emitWarning(`A dueq event listener threw: ${error}`, { code: 'DUEQ_LISTENER' })
+      }
+      return
+    }
+    const text = warningOf(event)
+    const key = `${event.type} ${'queue' in event ? event.queue : ''}`
+    if (text === undefined || warned.has(key)) return
+    warned.add(key)
+    process.emitWarning(`${text} (further ones of this kind are not shown; pass \`onEvent\` to see all)`, {
+      code: `DUEQ_${event.type.toUpperCase().replace('.', '_')}`,
+    })
+  }
+}
+
+// --- internal ---
+
+function warningOf(event: DueqEvent): string | undefined {
+  switch (event.type) {
+    case 'consumer.error':
+      return `The consumer of queue "${event.queue}" could not reach its queue and tries again: ${event.error.message}`
+    case 'lease.lost':
+      return `Queue "${event.queue}": ${event.error.message}`
+    case 'message.failed':
+      return `A handler of queue "${event.queue}" failed on message ${event.id}: ${event.error}`
+    case 'listen.lost':
+    case 'listen.silent':
+      return event.error.message
+    case 'queue.differs':
+      return `Queue "${event.queue}" is stored with other settings than declared: ${event.differences
+        .map((d) => `${d.setting} ${d.stored} instead of ${d.declared}`)
+        .join(', ')}. ensure() stores the declared ones`
+    default:
+      return undefined
+  }
+}

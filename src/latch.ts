@@ -1,0 +1,45 @@
+// Waiting for the earlier of a call and an instant, to the millisecond: timers of Node fire up to one millisecond early or
+// late, and early would mean asking the database in vain.
+
+/** Something to wait on. A `set` before the wait is not lost. */
+export type Latch = {
+  set(): void
+  /** Waits until `set` is called or `performance.now()` reaches `untilMs`. */
+  wait(untilMs: number): Promise<void>
+}
+
+/** The longest timer: above this setTimeout fires at once. Waiting loops look again anyway. */
+const longestMs = 60_000
+
+/** Makes a latch. Its timer keeps the process alive while somebody waits. */
+export function createLatch(): Latch {
+  let isSet = false
+  let wake: (() => void) | undefined
+  return {
+    set() {
+      isSet = true
+      wake?.()
+    },
+    wait(untilMs) {
+      return new Promise((resolve) => {
+        let timer: NodeJS.Timeout | undefined
+        let immediate: NodeJS.Immediate | undefined
+        const done = (): void => {
+          clearTimeout(timer)
+          clearImmediate(immediate)
+          wake = undefined
+          isSet = false
+          resolve()
+        }
+        const check = (): void => {
+          const leftMs = untilMs - performance.now()
+          if (isSet || leftMs <= 0) done()
+          else if (leftMs < 1) immediate = setImmediate(check)
+          else timer = setTimeout(check, Math.min(Math.floor(leftMs), longestMs))
+        }
+        wake = done
+        check()
+      })
+    },
+  }
+}

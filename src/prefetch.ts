@@ -1,0 +1,34 @@
+// How far to claim ahead of the handlers. Ahead means throughput for fast handlers; for slow ones it means messages that
+// wait here while another process is idle, and leases to keep. So: as many as the handlers take in a tenth of a second,
+// and never more than a few megabytes of payload.
+
+const aheadMs = 100
+const maxChars = 16_000_000
+const weight = 0.05
+
+/** Measures handlers and payloads, and says how many messages to claim ahead. */
+export type Prefetch = {
+  handled(runMs: number): void
+  claimed(count: number, payloadChars: number): void
+  size(concurrency: number): number
+}
+
+/** Makes the measure; `max` bounds its answer. Before the first handler is done nothing is claimed ahead. */
+export function createPrefetch(max: number): Prefetch {
+  let meanRunMs: number | undefined
+  let meanChars = 0
+  return {
+    handled(runMs) {
+      meanRunMs = meanRunMs === undefined ? runMs : meanRunMs + weight * (runMs - meanRunMs)
+    },
+    claimed(count, payloadChars) {
+      if (count > 0) meanChars = Math.max(meanChars * 0.9, payloadChars / count)
+    },
+    size(concurrency) {
+      if (meanRunMs === undefined) return 0
+      const byTime = (concurrency * aheadMs) / Math.max(meanRunMs, 0.01)
+      const byMemory = maxChars / Math.max(meanChars, 1)
+      return Math.floor(Math.min(max, byTime, byMemory))
+    },
+  }
+}

@@ -1,0 +1,133 @@
+// A queue in the hands of a user: produce, consume, look and operate. A handle is cheap and writes nothing by itself.
+import type { Client } from './client.js'
+import { type ConsumeOptions, type Consumer, type Handler, startConsumer } from './consumer.js'
+import { differences, type QueueDefinition } from './definition.js'
+import { type DequeueOptions, dequeue } from './dequeue.js'
+import type { Query } from './driver.js'
+import { DueqError } from './errors.js'
+import { iterate, type MessagesOptions } from './iterate.js'
+import type { Message } from './message.js'
+import { knownOptions, messageId, wholeNumber } from './options.js'
+import { type EnqueueItem, type EnqueueOptions, enqueueAll, enqueueOne } from './produce.js'
+import type { Enqueued, Statements } from './statements.js'
+import type { QueueStats } from './statements-operate.js'
+
+/** What a producer needs, on a pool or in a transaction. */
+export type Producer<In> = {
+  /**
+   * Enqueues a message. Settles after the commit; in a transaction of yours, when the statement is done.
+   * Gives its id, and `created: false` where a live message with its dedup key exists (then the id of that one).
+   * Errors: `payload.*`, `headers.invalid`, `delay.and_at`, `duration.invalid`, `instant.invalid`, `queue.unknown`, `timeout` (outcome unknown).
+   */
+  enqueue(payload: In, options?: EnqueueOptions): Promise<Enqueued>
+  /**
+   * Enqueues many. An array goes in one statement: all or none. An async iterable goes in chunks of 1000, each committed
+   * by itself; its error has code `enqueue.incomplete`, and `details.committed` holds what is enqueued already.
+   */
+  enqueueMany(items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>): Promise<Enqueued[]>
+}
+
+/** A queue of a connected dueq. */
+export type QueueHandle<In, Out> = Producer<In> & {
+  readonly name: string
+  /** Runs the handler on each message as it becomes due. Returning acks, throwing nacks. */
+  consume(handler: Handler<Out>, options?: ConsumeOptions): Consumer
+  /** Iterates over messages one at a time; the next turn of the loop acks, leaving the loop early nacks. */
+  messages(options?: MessagesOptions): AsyncGenerator<Message<Out>, void, void>
+  /** Claims up to `max` messages. Their leases are not kept: settle each, or `extend`, before the lease ends. */
+  dequeue(options?: DequeueOptions): Promise<Message<Out>[]>
+  /** How many messages are in which state. */
+  stats(): Promise<QueueStats>
+  /** Delivers nothing until `resume`. False where it was paused already. */
+  pause(): Promise<boolean>
+  resume(): Promise<boolean>
+  /** Makes dead letters messages again, due now, with new ids: those given, or the oldest `max` (1 to 10000, default 1000). */
+  redrive(options?: {
+    readonly ids?: readonly string[]
+    readonly max?: number
+  }): Promise<{ readonly deadId: string; readonly id: string }[]>
+  /** Deletes all messages nobody is working on, or really all; gives their number. */
+  purge(options?: { readonly includeLeased?: boolean }): Promise<number>
+  /** Deletes dead letters: those given, or all; gives their number. */
+  purgeDead(options?: { readonly ids?: readonly string[] }): Promise<number>
+  /** Removes the queue, which must be empty: `queue.not_empty`. */
+  drop(): Promise<void>
+}
+
+/** The producing side of a queue on some connection. */
+export function createProducer<In>(query: Query, statements: Statements, queue: QueueDefinition): Producer<In> {
+  return {
+    enqueue: (payload, options) => enqueueOne(query, statements, queue, payload, options),
+    enqueueMany: (items) => enqueueAll(query, statements, queue, items),
+  }
+}
+
+/** A handle on a queue. */
+export function createHandle<In, Out>(client: Client, queue: QueueDefinition): QueueHandle<In, Out> {
+  const { query, statements } = client
+  const { name } = queue
+  const ids = (given: readonly string[] | undefined): string[] | undefined => given?.map(messageId)
+
+  /** Reads the stored settings, and tells once where the declared ones differ. */
+  const compareSettings = async (): Promise<void> => {
+    const [stored] = await statements.settings(query, name)
+    const found = stored ? differences(queue.settings, stored) : []
+    if (found.length > 0) client.emit({ type: 'queue.differs', queue: name, differences: found })
+  }
+  const compareOnce = (): void => {
+    if (client.compared.has(name)) return
+    client.compared.add(name)
+    compareSettings().catch(() => {}) // the consumer meets the same trouble, and tells
+  }
+
+  return {
+    name,
+    ...createProducer<In>(query, statements, queue),
+    consume(handler, options = {}) {
+      compareOnce()
+      return startConsumer(client, queue, handler, options)
+    },
+    messages(options = {}) {
+      knownOptions('messages', options, ['lease', 'pollInterval', 'signal'])
+      compareOnce()
+      return iterate(client, queue, options)
+    },
+    dequeue: (options) => dequeue(client, queue, options),
+    async stats() {
+      const [stats] = await statements.stats(query, name)
+      if (stats) return stats
+      throw new DueqError(
+        'queue.unknown',
+        `Queue "${name}" does not exist. Create it first: \`await dueq.ensure([…])\`.`,
+        { details: { queue: name } },
+      )
+    },
+    pause: () => statements.pauseQueue(query, name),
+    resume: () => statements.resumeQueue(query, name),
+    async redrive(options = {}) {
+      knownOptions('redrive', options, ['ids', 'max'])
+      return statements.redrive(query, name, ids(options.ids), wholeNumber('max', options.max ?? 1000, 1, 10_000))
+    },
+    async purge(options = {}) {
+      knownOptions('purge', options, ['includeLeased'])
+      return untilNone(() => statements.purge(query, name, 10_000, options.includeLeased === true))
+    },
+    async purgeDead(options = {}) {
+      knownOptions('purgeDead', options, ['ids'])
+      return untilNone(() => statements.purgeDead(query, name, ids(options.ids), 10_000))
+    },
+    drop: () => statements.dropQueue(query, name),
+  }
+}
+
+// --- internal ---
+
+/** Deletes in bounded statements until one deletes nothing. */
+async function untilNone(deleteSome: () => Promise<number>): Promise<number> {
+  let total = 0
+  for (;;) {
+    const count = await deleteSome()
+    if (count === 0) return total
+    total += count
+  }
+}

@@ -1,0 +1,245 @@
+// The SQL statements for those who operate queues: settings, numbers, a look inside, redrive and purge. Calls of the
+// functions of the schema and reads of its public views; see statements.ts for the rules.
+import type { Query } from './driver.js'
+
+/** The stored settings of a queue; durations in ms. */
+export type StoredSettings = {
+  readonly queue: string
+  readonly leaseMs: number
+  readonly maxAttempts: number
+  readonly backoffBaseMs: number
+  readonly backoffMaxMs: number
+  readonly pollIntervalMs: number
+  readonly pausedAt: string | null
+}
+
+/** The settings that create_queue takes; undefined leaves a setting as it is. */
+export type GivenSettings = {
+  readonly leaseMs?: number
+  readonly maxAttempts?: number
+  readonly backoffBaseMs?: number
+  readonly backoffMaxMs?: number
+  readonly pollIntervalMs?: number
+}
+
+/** One row of queue_stats. `readyForMs`: for how long the oldest ready message has been waiting. */
+export type QueueStats = {
+  readonly queue: string
+  readonly delayed: number
+  readonly ready: number
+  readonly leased: number
+  readonly lapsed: number
+  readonly dead: number
+  readonly readyForMs: number | null
+  readonly nextReadyAt: string | null
+  readonly pausedAt: string | null
+}
+
+/** A live message as `message_states` shows it. */
+export type MessageState = {
+  readonly id: string
+  readonly state: 'delayed' | 'ready' | 'leased' | 'lapsed'
+  readonly priority: number
+  readonly dueAt: string
+  readonly readyAt: string
+  readonly attempt: number
+  readonly failures: number
+  readonly leasedBy: string | null
+  readonly payload: unknown
+  readonly headers: unknown
+  readonly lastError: string | null
+}
+
+/** A dead letter as `dead_messages` shows it. */
+export type DeadMessage = {
+  readonly id: string
+  readonly queue: string
+  readonly reason: string
+  readonly diedAt: string
+  readonly attempt: number
+  readonly failures: number
+  readonly lapses: number
+  readonly dueAt: string
+  readonly payload: unknown
+  readonly headers: unknown
+  readonly lastError: string | null
+}
+
+/** One row of doctor(). */
+export type Check = {
+  readonly check: string
+  readonly ok: boolean
+  readonly detail: string
+  readonly advice: string | null
+}
+
+/** The statements for operators. The name of the schema must be checked before: it becomes part of the text. */
+export function operatorStatements(schema: string) {
+  const f = `"${schema}".`
+  return {
+    async schemaVersion(query: Query): Promise<number> {
+      return Number(await firstColumn(query, `select ${f}schema_version()::text`, []))
+    },
+
+    async createQueue(query: Query, queue: string, given: GivenSettings): Promise<'created' | 'changed' | 'unchanged'> {
+      return (await firstColumn(
+        query,
+        `select ${f}create_queue(queue => $1::text, lease => $2::text::interval, max_attempts => $3::text::integer, backoff_base => $4::text::interval, backoff_max => $5::text::interval, poll_interval => $6::text::interval)`,
+        [
+          queue,
+          interval(given.leaseMs),
+          number(given.maxAttempts),
+          interval(given.backoffBaseMs),
+          interval(given.backoffMaxMs),
+          interval(given.pollIntervalMs),
+        ],
+      )) as 'created' | 'changed' | 'unchanged'
+    },
+
+    async redrive(
+      query: Query,
+      queue: string,
+      ids: readonly string[] | undefined,
+      max: number,
+    ): Promise<{ deadId: string; id: string }[]> {
+      const rows = await query(
+        `select r.dead_id::text, r.id::text from ${f}redrive(queue => $1::text, ids => $2::text::bigint[], max => $3::text::integer) as r`,
+        [queue, ids ? `{${ids.join()}}` : null, String(max)],
+      )
+      return rows.map((row) => ({ deadId: row[0]!, id: row[1]! }))
+    },
+
+    async purge(query: Query, queue: string, max: number, includeLeased: boolean): Promise<number> {
+      const text = `select ${f}purge(queue => $1::text, max => $2::text::integer, include_leased => $3::text::boolean)::text`
+      return Number(await firstColumn(query, text, [queue, String(max), String(includeLeased)]))
+    },
+
+    async purgeDead(query: Query, queue: string, ids: readonly string[] | undefined, max: number): Promise<number> {
+      const text = `select ${f}purge_dead(queue => $1::text, ids => $2::text::bigint[], max => $3::text::integer)::text`
+      return Number(await firstColumn(query, text, [queue, ids ? `{${ids.join()}}` : null, String(max)]))
+    },
+
+    async pauseQueue(query: Query, queue: string): Promise<boolean> {
+      return (await firstColumn(query, `select ${f}pause_queue(queue => $1::text)::text`, [queue])) === 'true'
+    },
+
+    async resumeQueue(query: Query, queue: string): Promise<boolean> {
+      return (await firstColumn(query, `select ${f}resume_queue(queue => $1::text)::text`, [queue])) === 'true'
+    },
+
+    async dropQueue(query: Query, queue: string): Promise<void> {
+      await query(`select ${f}drop_queue(queue => $1::text)::text`, [queue])
+    },
+
+    async nextReadyAt(query: Query, queue: string): Promise<string | null> {
+      return instant(await firstColumn(query, `select to_json(${f}next_ready_at(queue => $1::text))::text`, [queue]))
+    },
+
+    async serverTime(query: Query): Promise<string> {
+      return instant(await firstColumn(query, `select to_json(${f}clock())::text`, []))!
+    },
+
+    async doctor(query: Query): Promise<Check[]> {
+      const rows = await query(`select d."check", d.ok::text, d.detail, d.advice from ${f}doctor() as d`, [])
+      return rows.map((row) => ({ check: row[0]!, ok: row[1] === 'true', detail: row[2]!, advice: row[3]! }))
+    },
+
+    async settings(query: Query, queue?: string): Promise<StoredSettings[]> {
+      const rows = await query(
+        `select s.queue, extract(epoch from s.lease)::text, s.max_attempts::text, extract(epoch from s.backoff_base)::text, extract(epoch from s.backoff_max)::text, extract(epoch from s.poll_interval)::text, to_json(s.paused_at)::text from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        [queue ?? null],
+      )
+      return rows.map((row) => ({
+        queue: row[0]!,
+        leaseMs: Number(row[1]) * 1000,
+        maxAttempts: Number(row[2]),
+        backoffBaseMs: Number(row[3]) * 1000,
+        backoffMaxMs: Number(row[4]) * 1000,
+        pollIntervalMs: Number(row[5]) * 1000,
+        pausedAt: instant(row[6]!),
+      }))
+    },
+
+    async stats(query: Query, queue?: string): Promise<QueueStats[]> {
+      const rows = await query(
+        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text, to_json(s.next_ready_at)::text, to_json(s.paused_at)::text from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        [queue ?? null],
+      )
+      return rows.map((row) => ({
+        queue: row[0]!,
+        delayed: Number(row[1]),
+        ready: Number(row[2]),
+        leased: Number(row[3]),
+        lapsed: Number(row[4]),
+        dead: Number(row[5]),
+        readyForMs: row[6] === null ? null : Number(row[6]) * 1000,
+        nextReadyAt: instant(row[7]!),
+        pausedAt: instant(row[8]!),
+      }))
+    },
+
+    async peek(query: Query, queue: string, max: number, id?: string): Promise<MessageState[]> {
+      const rows = await query(
+        `select m.id::text, m.state, m.priority::text, to_json(m.due_at)::text, to_json(m.ready_at)::text, m.attempt::text, m.failures::text, m.leased_by, m.payload::text, m.headers::text, m.last_error from ${f}message_states as m where m.queue = $1::text and ($3::text is null or m.id = $3::text::bigint) order by m.priority, m.ready_at, m.id limit $2::text::integer`,
+        [queue, String(max), id ?? null],
+      )
+      return rows.map((row) => ({
+        id: row[0]!,
+        state: row[1] as MessageState['state'],
+        priority: Number(row[2]),
+        dueAt: instant(row[3]!)!,
+        readyAt: instant(row[4]!)!,
+        attempt: Number(row[5]),
+        failures: Number(row[6]),
+        leasedBy: row[7]!,
+        payload: JSON.parse(row[8]!),
+        headers: row[9] == null ? null : JSON.parse(row[9]),
+        lastError: row[10]!,
+      }))
+    },
+
+    async dead(query: Query, queue: string | undefined, max: number, id?: string): Promise<DeadMessage[]> {
+      const rows = await query(
+        `select d.id::text, d.queue, d.reason, to_json(d.died_at)::text, d.attempt::text, d.failures::text, d.lapses::text, to_json(d.due_at)::text, d.payload::text, d.headers::text, d.last_error from ${f}dead_messages as d where ($1::text is null or d.queue = $1::text) and ($3::text is null or d.id = $3::text::bigint) order by d.id limit $2::text::integer`,
+        [queue ?? null, String(max), id ?? null],
+      )
+      return rows.map((row) => ({
+        id: row[0]!,
+        queue: row[1]!,
+        reason: row[2]!,
+        diedAt: instant(row[3]!)!,
+        attempt: Number(row[4]),
+        failures: Number(row[5]),
+        lapses: Number(row[6]),
+        dueAt: instant(row[7]!)!,
+        payload: JSON.parse(row[8]!),
+        headers: row[9] == null ? null : JSON.parse(row[9]),
+        lastError: row[10]!,
+      }))
+    },
+  }
+}
+
+/** The first column of the first row. */
+export async function firstColumn(
+  query: Query,
+  text: string,
+  params: readonly (string | null)[],
+): Promise<string | null> {
+  return (await query(text, params))[0]?.[0] ?? null
+}
+
+/** PostgreSQL writes an instant as a JSON string; the quotes go. */
+export function instant(json: string | null): string | null {
+  return json === null ? null : json.slice(1, -1)
+}
+
+/** Milliseconds as an interval. */
+export function interval(ms: number | undefined): string | null {
+  return ms === undefined ? null : `${ms} milliseconds`
+}
+
+/** A number as text. */
+export function number(value: number | undefined): string | null {
+  return value === undefined ? null : String(value)
+}

@@ -1,0 +1,220 @@
+// Every SQL statement in the life of a message: calls of the functions of the schema, nothing else. Those for operators are
+// in statements-operate.ts; there is no SQL anywhere else in the library.
+//
+// Arguments are named and columns are listed, so that a later schema can add some. Parameters are text with a cast behind
+// them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
+// form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds.
+import type { Query, Row } from './driver.js'
+import { firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
+
+/** A claimed message as it comes from the database. Instants are ISO text with microseconds. */
+export type Delivery = {
+  readonly id: string
+  readonly attempt: number
+  readonly payload: string
+  readonly headers: string | null
+  readonly priority: number
+  readonly dueAt: string
+  readonly enqueuedAt: string
+  readonly leaseEndsAt: string
+  readonly failures: number
+  readonly lapses: number
+}
+
+/** What a poll gives: the messages, the time of the database, and when to look again. */
+export type Polled = {
+  readonly deliveries: readonly Delivery[]
+  /** The time of the database at the claim. */
+  readonly polledAt: string
+  /** The next instant at which there may be something, null where nothing is known. */
+  readonly nextReadyAt: string | null
+  /** The longest time to sleep, in ms. */
+  readonly pollIntervalMs: number
+}
+
+/** A message to enqueue, in the terms of SQL. `delayMs` and `at` exclude each other. */
+export type Enqueueing = {
+  readonly payload: string
+  readonly delayMs?: number
+  readonly at?: string
+  readonly priority?: number
+  readonly dedupKey?: string
+  readonly headers?: string
+}
+
+export type Enqueued = { readonly id: string; readonly created: boolean }
+export type Outcome = { readonly id: string; readonly outcome: 'lost' | 'busy' }
+
+export type Statements = ReturnType<typeof statements>
+
+/** The statements of a schema. The name must be checked before: it becomes part of the text. */
+export function statements(schema: string) {
+  const f = `"${schema}".`
+  const enqueueText = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb) as e`
+  const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => $3::text::interval[], ats => $4::text::timestamptz[], priorities => $5::text::integer[], dedup_keys => $6::text::text[], headers => $7::text::jsonb[]) as e order by e.ordinality`
+  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text, to_json(p.enqueued_at)::text, to_json(p.lease_ends_at)::text, p.failures::text, p.lapses::text, to_json(p.polled_at)::text, to_json(p.next_ready_at)::text, extract(epoch from p.poll_interval)::text from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text) as p`
+  return {
+    ...operatorStatements(schema),
+
+    async enqueue(query: Query, queue: string, m: Enqueueing): Promise<Enqueued> {
+      const [row] = await query(enqueueText, [
+        queue,
+        m.payload,
+        interval(m.delayMs),
+        m.at ?? null,
+        String(m.priority ?? 0),
+        m.dedupKey ?? null,
+        m.headers ?? null,
+      ])
+      return enqueued(row!)
+    },
+
+    async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[]): Promise<Enqueued[]> {
+      const column = (pick: (m: Enqueueing) => string | null): string | null =>
+        messages.some((m) => pick(m) !== null) ? arrayLiteral(messages.map(pick)) : null
+      const rows = await query(enqueueManyText, [
+        queue,
+        arrayLiteral(messages.map((m) => m.payload)),
+        column((m) => interval(m.delayMs)),
+        column((m) => m.at ?? null),
+        column((m) => number(m.priority)),
+        column((m) => m.dedupKey ?? null),
+        column((m) => m.headers ?? null),
+      ])
+      return rows.map(enqueued)
+    },
+
+    async poll(
+      query: Query,
+      queue: string,
+      max: number,
+      leaseMs: number | undefined,
+      consumer: string,
+    ): Promise<Polled> {
+      const rows = await query(pollText, [queue, String(max), interval(leaseMs), consumer])
+      const last = rows[rows.length - 1]!
+      return {
+        deliveries: rows.slice(0, -1).map(delivery),
+        polledAt: instant(last[10]!)!,
+        nextReadyAt: instant(last[11]!),
+        pollIntervalMs: Number(last[12]) * 1000,
+      }
+    },
+
+    async ack(query: Query, id: string, attempt: number): Promise<boolean> {
+      return (
+        (await firstColumn(query, `select ${f}ack(id => $1::text::bigint, attempt => $2::text::integer)::text`, [
+          id,
+          String(attempt),
+        ])) === 'true'
+      )
+    },
+
+    async ackMany(query: Query, ids: readonly string[], attempts: readonly number[]): Promise<Outcome[]> {
+      const rows = await query(
+        `select a.id::text, a.outcome from ${f}ack_many(ids => $1::text::bigint[], attempts => $2::text::integer[]) as a`,
+        [`{${ids.join()}}`, `{${attempts.join()}}`],
+      )
+      return rows.map(outcome)
+    },
+
+    async nack(
+      query: Query,
+      id: string,
+      attempt: number,
+      error: string | null,
+      delayMs?: number,
+    ): Promise<'retry' | 'dead' | null> {
+      return (await firstColumn(
+        query,
+        `select ${f}nack(id => $1::text::bigint, attempt => $2::text::integer, error => $3::text, delay => $4::text::interval)`,
+        [id, String(attempt), error, interval(delayMs)],
+      )) as 'retry' | 'dead' | null
+    },
+
+    async release(query: Query, id: string, attempt: number, delayMs?: number): Promise<boolean> {
+      const text = `select ${f}release(id => $1::text::bigint, attempt => $2::text::integer, delay => $3::text::interval)::text`
+      return (await firstColumn(query, text, [id, String(attempt), interval(delayMs)])) === 'true'
+    },
+
+    async deadLetter(
+      query: Query,
+      id: string,
+      attempt: number,
+      reason: string,
+      error: string | null,
+    ): Promise<boolean> {
+      const text = `select ${f}dead_letter(id => $1::text::bigint, attempt => $2::text::integer, reason => $3::text, error => $4::text)::text`
+      return (await firstColumn(query, text, [id, String(attempt), reason, error])) === 'true'
+    },
+
+    async extend(query: Query, id: string, attempt: number, leaseMs?: number): Promise<string | null> {
+      const text = `select to_json(${f}extend(id => $1::text::bigint, attempt => $2::text::integer, lease => $3::text::interval))::text`
+      return instant(await firstColumn(query, text, [id, String(attempt), interval(leaseMs)]))
+    },
+
+    async extendMany(
+      query: Query,
+      ids: readonly string[],
+      attempts: readonly number[],
+      leaseMs: number,
+    ): Promise<Outcome[]> {
+      const rows = await query(
+        `select e.id::text, e.outcome from ${f}extend_many(ids => $1::text::bigint[], attempts => $2::text::integer[], lease => $3::text::interval) as e`,
+        [`{${ids.join()}}`, `{${attempts.join()}}`, interval(leaseMs)],
+      )
+      return rows.map(outcome)
+    },
+
+    async cancel(query: Query, id: string): Promise<'cancelled' | 'leased' | null> {
+      return (await firstColumn(query, `select ${f}cancel(id => $1::text::bigint)`, [id])) as
+        | 'cancelled'
+        | 'leased'
+        | null
+    },
+
+    async reschedule(
+      query: Query,
+      id: string,
+      delayMs: number | undefined,
+      at: string | undefined,
+    ): Promise<'rescheduled' | 'leased' | null> {
+      const text = `select ${f}reschedule(id => $1::text::bigint, delay => $2::text::interval, at => $3::text::timestamptz)`
+      return (await firstColumn(query, text, [id, interval(delayMs), at ?? null])) as 'rescheduled' | 'leased' | null
+    },
+
+    async notify(query: Query, channel: string, payload: string): Promise<void> {
+      await query('select pg_notify($1::text, $2::text)::text', [channel, payload])
+    },
+  }
+}
+
+// --- internal ---
+
+/** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two. */
+function arrayLiteral(values: readonly (string | null)[]): string {
+  return `{${values.map((value) => (value === null ? 'null' : `"${value.replace(/["\\]/g, '\\$&')}"`)).join()}}`
+}
+
+function enqueued(row: Row): Enqueued {
+  return { id: row[0]!, created: row[1] === 'true' }
+}
+
+function outcome(row: Row): Outcome {
+  return { id: row[0]!, outcome: row[1] as Outcome['outcome'] }
+}
+
+function delivery(row: Row): Delivery {
+  return {
+    id: row[0]!,
+    attempt: Number(row[1]),
+    payload: row[2]!,
+    headers: row[3]!,
+    priority: Number(row[4]),
+    dueAt: instant(row[5]!)!,
+    enqueuedAt: instant(row[6]!)!,
+    leaseEndsAt: instant(row[7]!)!,
+    failures: Number(row[8]),
+    lapses: Number(row[9]),
+  }
+}

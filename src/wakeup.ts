@@ -1,0 +1,209 @@
+// Wakes consumers early: one LISTEN connection for all queues of a client, opened with the first consumer and closed with
+// the last.
+//
+//   closed -> connecting -> testing (a NOTIFY to ourselves, sent where enqueues are sent) -> up -> connecting …
+//                              `-> silent: LISTEN delivers nothing (a pooler in between?): polling goes on, tried again later
+//
+// Invariant: a notification is only a hint. Whenever one may have been missed (connected, reconnected, lost), every
+// subscriber is told to look. While nothing is heard, consumers poll as they always do.
+import { randomBytes } from 'node:crypto'
+import { DueqError, fromDatabase } from './errors.js'
+import type { Emit } from './events.js'
+import { type ListenSource, openListener } from './pool.js'
+
+/** Called with the instant at which something is ready, in seconds since 1970 by the database; null: look now. */
+export type OnWake = (readyAtSeconds: number | null) => void
+
+/** The wake-ups of a client. */
+export type Wakeups = {
+  subscribe(queue: string, onWake: OnWake): () => void
+  /** Whether notifications are arriving. */
+  readonly isUp: boolean
+  close(): Promise<void>
+}
+
+type Options = {
+  readonly source: ListenSource | undefined
+  /** The channel that the schema notifies on. */
+  readonly channel: string
+  /** Sends a notification the way an enqueue does. */
+  readonly notify: (channel: string, payload: string) => Promise<void>
+  readonly emit: Emit
+}
+
+const heartbeatMs = 10_000
+const answerWithinMs = 3_000
+const connectWithinMs = 15_000
+const silentRetryMs = 60_000
+
+/** Makes the wake-ups of a client; without a source it never listens, and consumers poll. */
+export function createWakeups({ source, channel, notify, emit }: Options): Wakeups {
+  const subscribers = new Map<string, Set<OnWake>>()
+  const beatChannel = `${channel}_${randomBytes(5).toString('hex')}`
+  let isUp = false
+  let session: AbortController | undefined
+  let running: Promise<void> = Promise.resolve()
+
+  const wakeAll = (): void => {
+    for (const set of subscribers.values()) for (const onWake of set) onWake(null)
+  }
+  const onNotification = (payload: string): void => {
+    const at = payload.lastIndexOf(' ')
+    for (const onWake of subscribers.get(payload.slice(0, at)) ?? []) onWake(Number(payload.slice(at + 1)))
+  }
+
+  /** One connection, from connect to its end. Resolves where LISTEN is silent from the start, rejects where it is lost. */
+  const listenOnce = async (source: ListenSource, signal: AbortSignal, onUp: () => void): Promise<void> => {
+    const sql = openListener(source)
+    const echo = createEcho()
+    const end = (): void => void sql.end({ timeout: 0 }).catch(() => {})
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      await within(connectWithinMs, async () => {
+        await sql.listen(beatChannel, echo.heard)
+        await sql.listen(channel, onNotification, wakeAll)
+      })
+      while (!signal.aborted) {
+        const result = await echo.test((payload) => notify(beatChannel, payload))
+        if (result === 'unheard' && !isUp) return
+        if (result === 'unheard')
+          throw new DueqError('timeout', `a notification to ourselves did not arrive within ${answerWithinMs} ms`)
+        if (result === 'heard' && !isUp) {
+          isUp = true
+          onUp()
+        }
+        await pause(result === 'heard' ? heartbeatMs : 1000, signal)
+      }
+    } finally {
+      signal.removeEventListener('abort', end)
+      isUp = false
+      end()
+    }
+  }
+
+  const run = async (source: ListenSource, signal: AbortSignal): Promise<void> => {
+    let hasWarned = false
+    let failures = 0
+    while (!signal.aborted) {
+      let retryMs = silentRetryMs
+      try {
+        await listenOnce(source, signal, () => {
+          hasWarned = false
+          failures = 0
+          emit({ type: 'listen.up' })
+        })
+        if (!signal.aborted && !hasWarned) emit({ type: 'listen.silent', error: silentError() })
+      } catch (error) {
+        retryMs = Math.min(250 * 2 ** failures++, 15_000)
+        if (!signal.aborted && !hasWarned) emit({ type: 'listen.lost', error: lostError(error) })
+      }
+      hasWarned = true
+      wakeAll()
+      await pause(retryMs, signal)
+    }
+  }
+
+  const start = (): void => {
+    if (!source || session) return
+    session = new AbortController()
+    running = run(source, session.signal)
+  }
+  const stop = (): void => {
+    session?.abort(new DueqError('client.closed', 'stopped listening'))
+    session = undefined
+  }
+
+  return {
+    subscribe(queue, onWake) {
+      const set = subscribers.get(queue) ?? new Set()
+      subscribers.set(queue, set.add(onWake))
+      start()
+      return () => {
+        set.delete(onWake)
+        if (set.size === 0 && subscribers.get(queue) === set) subscribers.delete(queue)
+        if (subscribers.size === 0) stop()
+      }
+    },
+    get isUp() {
+      return isUp
+    },
+    async close() {
+      stop()
+      await running
+    },
+  }
+}
+
+// --- internal ---
+
+type Echo = {
+  heard(payload: string): void
+  test(send: (payload: string) => Promise<void>): Promise<'heard' | 'unheard' | 'unsent'>
+}
+
+/** Sends notifications to ourselves and waits for them to come back. */
+function createEcho(): Echo {
+  let expected: { readonly token: string; readonly arrived: () => void } | undefined
+  return {
+    heard(payload) {
+      if (payload === expected?.token) expected.arrived()
+    },
+    async test(send) {
+      const token = randomBytes(6).toString('hex')
+      let timer: NodeJS.Timeout | undefined
+      const arrival = new Promise<'heard'>((resolve) => {
+        expected = { token, arrived: () => resolve('heard') }
+      })
+      try {
+        await send(token)
+        const late = new Promise<'unheard'>((resolve) => {
+          timer = setTimeout(() => resolve('unheard'), answerWithinMs)
+        })
+        return await Promise.race([arrival, late])
+      } catch {
+        return 'unsent' // statements fail too: nothing is known about LISTEN
+      } finally {
+        clearTimeout(timer)
+        expected = undefined
+      }
+    },
+  }
+}
+
+async function within(ms: number, run: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new DueqError('timeout', `the database did not answer within ${ms} ms`)), ms)
+  })
+  await Promise.race([run(), late]).finally(() => clearTimeout(timer))
+}
+
+/** Waits, at most until the signal aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve()
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms).unref()
+    signal.addEventListener('abort', done, { once: true })
+  })
+}
+
+function silentError(): DueqError {
+  return new DueqError(
+    'timeout',
+    'LISTEN delivers no notifications, so dueq polls instead (every poll interval). Behind a pooler in transaction mode, give a direct `listenUrl` (DUEQ_LISTEN_URL), or `listen: false` to say that this is intended.',
+  )
+}
+
+function lostError(error: unknown): DueqError {
+  const cause = fromDatabase(error)
+  return new DueqError(
+    cause.code,
+    `The connection that listens is lost; dueq polls until it is back (it tries by itself): ${cause.message}`,
+    { cause: error },
+  )
+}

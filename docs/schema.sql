@@ -241,7 +241,9 @@ begin
   if cardinality(v_held) < cardinality(ids) then
     return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
   end if;
-  delete from messages m where m.id = any(v_held);
+  if cardinality(v_held) > 0 then
+    delete from messages m where m.id = any(v_held);
+  end if;
 end
 $function$;
 
@@ -269,7 +271,7 @@ CREATE OR REPLACE FUNCTION clock()
  RETURNS timestamp with time zone
  LANGUAGE sql
  PARALLEL SAFE
-AS $function$ select clock_timestamp() $function$;
+AS $function$ select pg_catalog.clock_timestamp() $function$;
 comment on function clock() is 'The clock of dueq: clock_timestamp().';
 
 CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_max interval DEFAULT NULL::interval, poll_interval interval DEFAULT NULL::interval)
@@ -569,8 +571,8 @@ begin
     return query
       with inserted as (
         insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + coalesce(n.delay, '0')),
-               coalesce(n.at, v_now + coalesce(n.delay, '0')), v_now, n.payload, n.headers
+        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))),
+               coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))), v_now, n.payload, n.headers
           from unnest(payloads, delays, ats, priorities, headers) with ordinality
                as n (payload, delay, at, priority, headers, position)
          order by n.position
@@ -599,7 +601,7 @@ begin
   end if;
 
   perform _still_there(v_queue);
-  select min(coalesce(n.at, v_now + coalesce(n.delay, '0'))) into v_first from unnest(delays, ats) as n (delay, at);
+  select min(coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0')))) into v_first from unnest(delays, ats) as n (delay, at);
   v_first := coalesce(v_first, v_now);
   if v_first <= v_now + v_queue.poll_interval then
     perform _wake(queue, v_first);
@@ -644,7 +646,9 @@ begin
     perform _invalid('lease', 'from 1 second to 12 hours', null);
   end if;
   perform _check_lease(lease);
-  update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
+  if cardinality(v_held) > 0 then
+    update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
+  end if;
   if cardinality(v_held) < cardinality(ids) then
     return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
   end if;
@@ -790,7 +794,7 @@ begin
           v_next := v_now;
           exit;
         end if;
-        v_ids := _claimable(v_ids, v_queue.max_attempts);
+        v_ids := nullif(_claimable(v_ids, v_queue.max_attempts), '{}');
       end if;
 
       if v_ids is not null then
@@ -863,7 +867,9 @@ begin
      limit purge.max
        for update skip locked
   );
-  delete from messages m where m.id = any(v_ids);
+  if cardinality(v_ids) > 0 then
+    delete from messages m where m.id = any(v_ids);
+  end if;
   return cardinality(v_ids);
 end
 $function$;
@@ -872,6 +878,7 @@ CREATE OR REPLACE FUNCTION purge_dead(queue text, ids bigint[] DEFAULT NULL::big
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -896,6 +903,7 @@ CREATE OR REPLACE FUNCTION redrive(queue text, ids bigint[] DEFAULT NULL::bigint
  RETURNS TABLE(dead_id bigint, id bigint)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -1127,7 +1135,7 @@ begin
   elsif not isfinite(at) or at > base + interval '100 years' then
     perform _invalid('at', 'an instant at most 100 years ahead', at::text);
   end if;
-  return coalesce(at, base + delay);
+  return coalesce(at, base + _exactly(delay));
 end
 $function$;
 
@@ -1155,6 +1163,12 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _exactly(delay interval)
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select make_interval(secs => extract(epoch from delay)::double precision) $function$;
+
 CREATE OR REPLACE FUNCTION _held(ids bigint[], attempts integer[])
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1166,6 +1180,8 @@ declare
 begin
   if cardinality(ids) is distinct from cardinality(attempts) then
     perform _invalid('attempts', format('as long as ids (%s)', cardinality(ids)), cardinality(attempts)::text);
+  elsif cardinality(ids) = 0 then
+    return ids;
   end if;
   select array_agg(h.id), array_agg(h.attempt)
     into v_ids, v_attempts

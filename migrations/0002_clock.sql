@@ -5,7 +5,7 @@
 -- long transaction of a caller a delay would count from too early. Tests replace it by a clock they can move.
 create function clock() returns timestamptz
 language sql volatile parallel safe
-as $$ select clock_timestamp() $$;
+as $$ select pg_catalog.clock_timestamp() $$;
 
 comment on function clock() is 'The clock of dueq: clock_timestamp().';
 
@@ -77,6 +77,12 @@ begin
 end
 $$;
 
+-- _exactly: a delay as hours, minutes and seconds. Added to an instant, an interval of days means "the same time of day",
+-- in the TimeZone of whoever calls: 23 or 25 hours where the clocks change. A delay of a day is 24 hours for everyone.
+create function _exactly(delay interval) returns interval
+language sql immutable
+as $$ select make_interval(secs => extract(epoch from delay)::double precision) $$;
+
 -- _due_at: the instant that delay or at mean. Raises DQ002 for a negative or unbounded one, DQ004 for both at once.
 create function _due_at(delay interval, at timestamptz, base timestamptz) returns timestamptz
 language plpgsql immutable
@@ -92,7 +98,7 @@ begin
   elsif not isfinite(at) or at > base + interval '100 years' then
     perform _invalid('at', 'an instant at most 100 years ahead', at::text);
   end if;
-  return coalesce(at, base + delay);
+  return coalesce(at, base + _exactly(delay));
 end
 $$;
 

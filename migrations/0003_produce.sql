@@ -257,8 +257,8 @@ begin
     return query
       with inserted as (
         insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + coalesce(n.delay, '0')),
-               coalesce(n.at, v_now + coalesce(n.delay, '0')), v_now, n.payload, n.headers
+        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))),
+               coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))), v_now, n.payload, n.headers
           from unnest(payloads, delays, ats, priorities, headers) with ordinality
                as n (payload, delay, at, priority, headers, position)
          order by n.position
@@ -287,7 +287,7 @@ begin
   end if;
 
   perform _still_there(v_queue);
-  select min(coalesce(n.at, v_now + coalesce(n.delay, '0'))) into v_first from unnest(delays, ats) as n (delay, at);
+  select min(coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0')))) into v_first from unnest(delays, ats) as n (delay, at);
   v_first := coalesce(v_first, v_now);
   if v_first <= v_now + v_queue.poll_interval then
     perform _wake(queue, v_first);

@@ -122,7 +122,7 @@ begin
           v_next := v_now;
           exit;
         end if;
-        v_ids := _claimable(v_ids, v_queue.max_attempts);
+        v_ids := nullif(_claimable(v_ids, v_queue.max_attempts), '{}');
       end if;
 
       if v_ids is not null then

@@ -169,7 +169,8 @@ end
 $$;
 
 -- _dead_letters_of: the ids of dead letters of a queue, at most `max`, oldest first; those with the given ids if not null.
--- Two statements, and "+ 0", because one for both walks all dead letters of the queue to find those that are named.
+-- Two statements, and "+ 0", because one for both walks all dead letters of the queue to find those that are named. Its
+-- callers force custom plans: a plan cached while the table was empty was seen to walk dead_letters_queue_idx for each id.
 -- Changes: nothing. Locks: the rows, passing over locked ones.
 create function _dead_letters_of(queue_id integer, ids bigint[], max integer) returns bigint[]
 language plpgsql volatile
@@ -205,6 +206,7 @@ create function redrive(queue text, ids bigint[] default null, max integer defau
 returns table (dead_id bigint, id bigint)
 language plpgsql volatile
 set search_path from current
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -268,7 +270,9 @@ begin
      limit purge.max
        for update skip locked
   );
-  delete from messages m where m.id = any(v_ids);
+  if cardinality(v_ids) > 0 then
+    delete from messages m where m.id = any(v_ids);
+  end if;
   return cardinality(v_ids);
 end
 $$;
@@ -279,6 +283,7 @@ $$;
 create function purge_dead(queue text, ids bigint[] default null, max integer default 10000) returns bigint
 language plpgsql volatile
 set search_path from current
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

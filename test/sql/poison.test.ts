@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type Engine, startEngine } from './engine.js'
+
+let engine: Engine
+beforeAll(async () => {
+  engine = await startEngine()
+})
+afterAll(() => engine.close())
+
+const ids = (claims: readonly { readonly id: string }[]) => claims.map(({ id }) => id)
+
+/** A queue with one message whose lease has lapsed once. */
+async function withPoison(settings = ''): Promise<{ queue: string; poison: string }> {
+  const queue = await engine.queue(`lease => '1 minute'${settings}`)
+  const poison = await engine.enqueue(queue)
+  await engine.dequeue(queue)
+  await engine.travel('1 minute')
+  return { queue, poison }
+}
+
+it('promise 3h: a message that has lapsed is dequeued alone, so that a crash costs no neighbour', async () => {
+  const { queue, poison } = await withPoison()
+  const neighbours = [await engine.enqueue(queue), await engine.enqueue(queue)]
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+  expect(ids(await engine.dequeue(queue, 10))).toEqual(neighbours)
+})
+
+it('promise 3h: messages in front of it are dequeued first, without it', async () => {
+  const { queue, poison } = await withPoison()
+  const before = [
+    await engine.enqueue(queue, `at => dueq.clock() - interval '2 minutes'`),
+    await engine.enqueue(queue, `at => dueq.clock() - interval '1 minute'`),
+  ]
+  const after = await engine.enqueue(queue)
+  expect(ids(await engine.dequeue(queue, 10))).toEqual(before)
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([after])
+})
+
+it('promise 3h: nor is it dequeued with messages of a level in front of its own', async () => {
+  const { queue, poison } = await withPoison()
+  const urgent = await engine.enqueue(queue, 'priority => -1')
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([urgent])
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+})
+
+it('promise 3h: it stays alone when it was nacked or released after the lapse', async () => {
+  const { queue, poison } = await withPoison()
+  await engine.dequeue(queue)
+  await engine.rows(`select dueq.nack($1, 2, delay => '0')`, [poison])
+  await engine.enqueue(queue)
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+  await engine.rows('select dueq.release($1, 3)', [poison])
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+})
+
+it('promise 3h: two that have lapsed are dequeued one after the other', async () => {
+  const queue = await engine.queue(`lease => '1 minute'`)
+  const both = [await engine.enqueue(queue), await engine.enqueue(queue)]
+  expect(ids(await engine.dequeue(queue, 10))).toEqual(both)
+  await engine.travel('1 minute')
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([both[0]])
+  expect(ids(await engine.dequeue(queue, 10))).toEqual([both[1]])
+})
+
+it('promise 3h: crashing consumers burn the budget of the poison message only', async () => {
+  const { queue, poison } = await withPoison(', max_attempts => 4')
+  const neighbour = await engine.enqueue(queue, `at => dueq.clock() - interval '1 minute'`)
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    expect(ids(await engine.dequeue(queue, 10))).toEqual([neighbour])
+    expect(ids(await engine.dequeue(queue, 10))).toEqual([poison])
+    await engine.rows('select dueq.release($1, $2)', [neighbour, attempt])
+    await engine.travel('1 minute')
+  }
+  await engine.dequeue(queue, 10)
+  await engine.dequeue(queue, 10)
+  expect(
+    await engine.rows('select id, reason, failures, lapses from dueq.dead_messages where queue = $1', [queue]),
+  ).toEqual([{ id: poison, reason: 'lapsed', failures: 4, lapses: 4 }])
+  expect(await engine.rows('select id, failures from dueq.message_states where queue = $1', [queue])).toEqual([
+    { id: neighbour, failures: 0 },
+  ])
+})
+
+it('promise 3h: what has used up its budget is cleared away without stopping the messages behind it for good', async () => {
+  const queue = await engine.queue(`lease => '1 minute', max_attempts => 1`)
+  for (let i = 0; i < 5; i++) await engine.enqueue(queue)
+  await engine.dequeue(queue, 5)
+  await engine.travel('1 minute')
+  const healthy = await engine.enqueue(queue)
+  const seen: string[] = []
+  for (let poll = 0; poll < 5; poll++) seen.push(...ids(await engine.dequeue(queue, 3)))
+  expect(seen).toEqual([healthy])
+  expect(await engine.value('select count(*) from dueq.dead_messages where queue = $1', [queue])).toBe('5')
+})

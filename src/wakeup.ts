@@ -1,5 +1,5 @@
-// Wakes consumers early: one LISTEN connection for all queues of a client, opened with the first consumer and closed with
-// the last.
+// Wakes consumers early: one LISTEN connection for all queues of a client, opened with the first consumer and closed a
+// little after the last.
 //
 //   closed -> connecting -> testing (a NOTIFY to ourselves, sent where enqueues are sent) -> up -> connecting …
 //                              `-> silent: LISTEN delivers nothing (a pooler in between?): polling goes on, tried again later
@@ -35,6 +35,8 @@ const heartbeatMs = 10_000
 const answerWithinMs = 3_000
 const connectWithinMs = 15_000
 const silentRetryMs = 60_000
+/** How long the connection outlives its last subscriber, so that one long poll after the other does not reconnect. */
+const lingerMs = 5_000
 
 /** Makes the wake-ups of a client; without a source it never listens, and consumers poll. */
 export function createWakeups({ source, channel, notify, emit }: Options): Wakeups {
@@ -43,6 +45,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   let isUp = false
   let session: AbortController | undefined
   let running: Promise<void> = Promise.resolve()
+  let lingering: NodeJS.Timeout | undefined
 
   const wakeAll = (): void => {
     for (const set of subscribers.values()) for (const onWake of set) onWake(null)
@@ -59,12 +62,12 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
     const end = (): void => void sql.end({ timeout: 0 }).catch(() => {})
     signal.addEventListener('abort', end, { once: true })
     try {
-      await within(connectWithinMs, async () => {
+      await within(connectWithinMs, signal, async () => {
         await sql.listen(beatChannel, echo.heard)
         await sql.listen(channel, onNotification, wakeAll)
       })
       while (!signal.aborted) {
-        const result = await echo.test((payload) => notify(beatChannel, payload))
+        const result = await echo.test((payload) => notify(beatChannel, payload), signal)
         if (result === 'unheard' && !isUp) return
         if (result === 'unheard')
           throw new DueqError('timeout', `a notification to ourselves did not arrive within ${answerWithinMs} ms`)
@@ -104,11 +107,13 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   }
 
   const start = (): void => {
+    clearTimeout(lingering)
     if (!source || session) return
-    session = new AbortController()
-    running = run(source, session.signal)
+    const { signal } = (session = new AbortController())
+    running = running.then(() => run(source, signal))
   }
   const stop = (): void => {
+    clearTimeout(lingering)
     session?.abort(new DueqError('client.closed', 'stopped listening'))
     session = undefined
   }
@@ -121,7 +126,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
       return () => {
         set.delete(onWake)
         if (set.size === 0 && subscribers.get(queue) === set) subscribers.delete(queue)
-        if (subscribers.size === 0) stop()
+        if (subscribers.size === 0) lingering = setTimeout(stop, lingerMs).unref()
       }
     },
     get isUp() {
@@ -138,7 +143,8 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
 
 type Echo = {
   heard(payload: string): void
-  test(send: (payload: string) => Promise<void>): Promise<'heard' | 'unheard' | 'unsent'>
+  /** Ends early, as unsent, when the signal aborts. */
+  test(send: (payload: string) => Promise<void>, signal: AbortSignal): Promise<'heard' | 'unheard' | 'unsent'>
 }
 
 /** Sends notifications to ourselves and waits for them to come back. */
@@ -148,34 +154,55 @@ function createEcho(): Echo {
     heard(payload) {
       if (payload === expected?.token) expected.arrived()
     },
-    async test(send) {
+    async test(send, signal) {
       const token = randomBytes(6).toString('hex')
       let timer: NodeJS.Timeout | undefined
+      let onAbort = (): void => {}
       const arrival = new Promise<'heard'>((resolve) => {
         expected = { token, arrived: () => resolve('heard') }
       })
-      try {
-        await send(token)
+      const aborted = new Promise<'unsent'>((resolve) => {
+        onAbort = () => resolve('unsent')
+        signal.addEventListener('abort', onAbort, { once: true })
+      })
+      const answer = async (): Promise<'heard' | 'unheard' | 'unsent'> => {
+        try {
+          await send(token)
+        } catch {
+          return 'unsent' // statements fail too: nothing is known about LISTEN
+        }
         const late = new Promise<'unheard'>((resolve) => {
           timer = setTimeout(() => resolve('unheard'), answerWithinMs)
         })
-        return await Promise.race([arrival, late])
-      } catch {
-        return 'unsent' // statements fail too: nothing is known about LISTEN
+        return Promise.race([arrival, late])
+      }
+      try {
+        return await Promise.race([answer(), aborted])
       } finally {
         clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
         expected = undefined
       }
     },
   }
 }
 
-async function within(ms: number, run: () => Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DueqError('timeout', `the database did not answer within ${ms} ms`)), ms)
+/** Rejects where it takes longer, or where the signal aborts. */
+function within(ms: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (): void => {
+      clearTimeout(timer)
+      reject(new DueqError('timeout', `the database did not answer within ${ms} ms`))
+    }
+    const timer = setTimeout(fail, ms)
+    signal.addEventListener('abort', fail, { once: true })
+    run()
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', fail)
+      })
   })
-  await Promise.race([run(), late]).finally(() => clearTimeout(timer))
 }
 
 /** Waits, at most until the signal aborts. */

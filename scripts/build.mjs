@@ -22,7 +22,7 @@ try {
 
   const library = readdirSync(esm, { recursive: true })
     .map(String)
-    .filter((file) => !file.startsWith('cli'))
+    .filter((file) => !/^cli(\W|$)/.test(file))
   mkdirSync(cjs, { recursive: true })
   writeFileSync(join(cjs, 'package.json'), '{ "type": "commonjs" }\n')
   for (const file of library.filter((name) => name.endsWith('.d.ts'))) cpSync(join(esm, file), join(cjs, file))

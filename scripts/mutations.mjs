@@ -1,0 +1,254 @@
+// Breaks dueq on purpose, one line at a time, and runs the tests of the promise that the line keeps: a mutation that no
+// test with that number notices is a hole in the tests. Works on a copy; the checkout is left alone.
+// Usage: node scripts/mutations.mjs [part of a name]
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** name, the promise that it breaks, file, the line, what it becomes, the test that must notice. */
+const mutations = [
+  [
+    'poll hands out early',
+    1,
+    'migrations/0004_consume.sql',
+    'm.ready_at <= v_now\n',
+    "m.ready_at <= v_now + interval '1 minute'\n",
+    'test/sql/never-early.test.ts',
+  ],
+  ['back-off does not double', 1, 'migrations/0005_settle.sql', 'power(2, ', 'power(1, ', 'test/sql/back-off.test.ts'],
+  [
+    'no jitter in the back-off',
+    1,
+    'migrations/0005_settle.sql',
+    '(0.5 + random() / 2)',
+    '1',
+    'test/sql/back-off.test.ts',
+  ],
+  [
+    'enqueue_many forgets the last payload',
+    2,
+    'migrations/0003_produce.sql',
+    'order by n.position\n        returning',
+    'where n.position < 2 order by n.position\n        returning',
+    'test/sql/enqueue-many.test.ts',
+  ],
+  [
+    'ack without the fence',
+    3,
+    'migrations/0005_settle.sql',
+    'where m.id = ack.id and m.attempt = ack.attempt and',
+    'where m.id = ack.id and',
+    'test/sql/fence.test.ts',
+  ],
+  [
+    'ack of what is not leased',
+    3,
+    'migrations/0005_settle.sql',
+    'm.attempt = ack.attempt and m.leased_by is not null',
+    'm.attempt = ack.attempt',
+    'test/sql/fence.test.ts',
+  ],
+  [
+    'the attempt is not counted',
+    3,
+    'migrations/0004_consume.sql',
+    'set attempt = m.attempt + 1',
+    'set attempt = m.attempt',
+    'test/sql/fence.test.ts',
+  ],
+  [
+    'one failure too many',
+    3,
+    'migrations/0005_settle.sql',
+    'v_failures >= v_queue.max_attempts',
+    'v_failures > v_queue.max_attempts',
+    'test/sql/budget.test.ts',
+  ],
+  [
+    'a lapse costs nothing',
+    3,
+    'migrations/0004_consume.sql',
+    'failures = m.failures + (m.leased_by is not null)::integer',
+    'failures = m.failures',
+    'test/sql/budget.test.ts',
+  ],
+  [
+    'poison takes its neighbours along',
+    3,
+    'migrations/0004_consume.sql',
+    'elsif m.is_lapsed or m.lapses > 0 then',
+    'elsif false then',
+    'test/sql/poison.test.ts',
+  ],
+  [
+    'claims wait for each other',
+    3,
+    'migrations/0004_consume.sql',
+    'for update skip locked\n        ) c',
+    'for update\n        ) c',
+    'test/sql/skip-locked.test.ts',
+  ],
+  [
+    'ack_many waits for locked rows',
+    5,
+    'migrations/0005_settle.sql',
+    'm.leased_by is not null for update skip locked',
+    'm.leased_by is not null for update',
+    'test/sql/lapse.test.ts test/sql/settle-many.test.ts',
+  ],
+  [
+    'a transaction is ignored',
+    4,
+    'src/connect.ts',
+    'const run = queryOf(transaction, prepare)',
+    'const run = pool.query',
+    'test/client/transactional.test.ts',
+  ],
+  [
+    'an enqueue wakes nobody',
+    6,
+    'migrations/0003_produce.sql',
+    'perform _wake(queue, v_due_at);',
+    'null;',
+    'test/sql/wake.test.ts',
+  ],
+  [
+    'a nack wakes nobody',
+    6,
+    'migrations/0005_settle.sql',
+    'perform _wake(v_queue.name, v_ready_at);',
+    'null;',
+    'test/sql/wake.test.ts',
+  ],
+  [
+    'every enqueue wakes',
+    6,
+    'migrations/0003_produce.sql',
+    'if created and v_due_at <= v_now + v_queue.poll_interval then',
+    'if created then',
+    'test/sql/wake.test.ts',
+  ],
+  [
+    'a claim in any order',
+    7,
+    'migrations/0004_consume.sql',
+    'order by c.ready_since, c.id;',
+    'order by c.id desc;',
+    'test/sql/order.test.ts',
+  ],
+  [
+    'larger priorities first',
+    7,
+    'migrations/0003_produce.sql',
+    'order by l.priority)',
+    'order by l.priority desc)',
+    'test/sql/order.test.ts',
+  ],
+  [
+    'the start of the transaction as the time',
+    8,
+    'migrations/0002_clock.sql',
+    'pg_catalog.clock_timestamp()',
+    'pg_catalog.now()',
+    'test/sql/one-clock.test.ts',
+  ],
+  [
+    "the caller's search path",
+    8,
+    'migrations/0003_produce.sql',
+    'out created boolean\n)\nlanguage plpgsql volatile\nset search_path from current\nset enable_seqscan',
+    'out created boolean\n)\nlanguage plpgsql volatile\nset enable_seqscan',
+    'test/sql/surroundings.test.ts',
+  ],
+  [
+    'no catch-up on reconnect',
+    6,
+    'src/wakeup.ts',
+    'sql.listen(channel, onNotification, wakeAll)',
+    'sql.listen(channel, onNotification)',
+    'test/consumer',
+  ],
+  [
+    'leases are not extended',
+    2,
+    'src/lease.ts',
+    'if (isExtending || !extend) return',
+    'return',
+    'test/consumer',
+    'any',
+  ],
+  [
+    'trust from the answer on',
+    3,
+    'src/lease.ts',
+    'if (performance.now() < held.trustedUntil) return true',
+    'return true',
+    'test/consumer',
+    'any',
+  ],
+  [
+    'next ready_at is forgotten',
+    6,
+    'src/consumer.ts',
+    'if (polled.nextReadyAt !== null)',
+    'if (false)',
+    'test/consumer',
+    'any',
+  ],
+]
+
+const root = join(fileURLToPath(import.meta.url), '../..')
+const copy = mkdtempSync(join(tmpdir(), 'dueq-mutations-'))
+const wanted = process.argv[2] ?? ''
+let survivors = 0
+try {
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  for (const file of files.split('\n').filter(Boolean)) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true })
+    cpSync(join(root, file), join(copy, file))
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  symlinkSync(join(root, 'dist'), join(copy, 'dist'))
+
+  for (const [name, promise, file, line, mutated, tests, which] of mutations) {
+    if (!name.includes(wanted)) continue
+    const path = join(copy, file)
+    const original = readFileSync(path, 'utf8')
+    if (original.split(line).length !== 2 && !original.includes(line))
+      throw new Error(`${name}: the line is not in ${file}`)
+    writeFileSync(path, original.replace(line, mutated))
+    const report = join(copy, 'report.json')
+    rmSync(report, { force: true })
+    const pattern = which === 'any' ? 'promise' : `promise ${promise}`
+    spawnSync(
+      process.execPath,
+      [
+        'node_modules/vitest/vitest.mjs',
+        'run',
+        ...tests.split(' '),
+        '-t',
+        pattern,
+        '--reporter=json',
+        `--outputFile=${report}`,
+      ],
+      { cwd: copy },
+    )
+    writeFileSync(path, original)
+    const results = JSON.parse(readFileSync(report, 'utf8')).testResults.flatMap(
+      ({ assertionResults }) => assertionResults,
+    )
+    const failed = results.filter(({ status }) => status === 'failed')
+    if (failed.length === 0) survivors++
+    console.log(
+      `${failed.length > 0 ? 'killed  ' : 'SURVIVED'}  promise ${promise}  ${name.padEnd(40)} ${failed.length} of ${results.filter(({ status }) => status !== 'pending' && status !== 'skipped').length} tests: ${failed[0]?.title ?? tests}`,
+    )
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true })
+}
+process.exitCode = survivors > 0 ? 1 : 0

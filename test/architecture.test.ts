@@ -1,0 +1,72 @@
+// The shape of the sources: imports point down only, SQL is in the files for statements, files stay short enough to read.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+
+/** Top to bottom: a file imports only from lines below its own. */
+const layers = [
+  ['cli'],
+  ['index'],
+  ['connect'],
+  ['queue'],
+  ['iterate', 'dequeue', 'produce'],
+  ['consumer'],
+  ['settle', 'prefetch'],
+  ['claim'],
+  ['client'],
+  ['connect-options', 'message', 'wakeup', 'schema', 'migrate'],
+  ['lease', 'pool', 'coalesce', 'latch'],
+  ['definition'],
+  ['statements'],
+  ['statements-operate', 'events'],
+  ['driver', 'options'],
+  ['errors'],
+]
+const src = join(import.meta.dirname, '../src')
+const sources = readdirSync(src, { recursive: true })
+  .map(String)
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => ({ file, text: readFileSync(join(src, file), 'utf8') }))
+const isCli = (file: string): boolean => file.startsWith('cli')
+const level = (name: string): number => layers.findIndex((names) => names.includes(name))
+
+test('every file of the library has its place', () => {
+  const library = sources.filter(({ file }) => !isCli(file)).map(({ file }) => file.replace('.ts', ''))
+  expect(library.filter((name) => level(name) === -1)).toEqual([])
+  expect(layers.flat().filter((name) => name !== 'cli' && !library.includes(name))).toEqual([])
+})
+
+test('imports point down only', () => {
+  const upward = sources
+    .filter(({ file }) => !isCli(file))
+    .flatMap(({ file, text }) =>
+      [...text.matchAll(/from '\.\/([\w/-]+)\.js'|import\('\.\/([\w/-]+)\.js'\)/g)].map((match) => ({
+        file,
+        target: match[1] ?? match[2]!,
+      })),
+    )
+    .filter(({ file, target }) => level(target.split('/')[0]!) <= level(file.replace('.ts', '')))
+  expect(upward).toEqual([])
+})
+
+test('only the statements and the migrations speak SQL', () => {
+  const speakers = sources.filter(({ text }) =>
+    /`[^`]*\b(select|insert into|update|delete from)\b[^`]*`|\.unsafe\(/i.test(
+      text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''),
+    ),
+  )
+  const allowed = /^(statements(-operate)?|migrate|driver)\.ts$|^cli\/embedded/
+  expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
+})
+
+test('no file is longer than 250 lines', () => {
+  expect(sources.filter(({ text }) => text.split('\n').length > 251).map(({ file }) => file)).toEqual([])
+})
+
+test('the library never prints, exits or installs a signal handler', () => {
+  const loud = sources.filter(
+    ({ file, text }) =>
+      !isCli(file) && /console\.|process\.(exit|on|once)\b/.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')),
+  )
+  expect(loud.map(({ file }) => file)).toEqual([])
+})

@@ -226,6 +226,7 @@ begin
   return found;
 end
 $function$;
+comment on function ack(bigint,integer) is 'Done: deletes the message. False where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION ack_many(ids bigint[], attempts integer[])
  RETURNS TABLE(id bigint, outcome text)
@@ -246,6 +247,7 @@ begin
   end if;
 end
 $function$;
+comment on function ack_many(bigint[],integer[]) is 'Acks many messages without waiting for any. Gives a row (id, lost or busy) for each that was not acked.';
 
 CREATE OR REPLACE FUNCTION cancel(id bigint)
  RETURNS text
@@ -266,6 +268,7 @@ begin
   return case when found then 'leased' end;
 end
 $function$;
+comment on function cancel(bigint) is 'Removes a message nobody is working on. Gives cancelled or leased; null where there is none.';
 
 CREATE OR REPLACE FUNCTION clock()
  RETURNS timestamp with time zone
@@ -333,6 +336,7 @@ exception
     perform _invalid('backoff_max', 'at least backoff_base', coalesce(backoff_max::text, 'the stored one'));
 end
 $function$;
+comment on function create_queue(text,interval,integer,interval,interval,interval) is 'Creates a queue, or changes the settings that are given. Gives created, changed or unchanged.';
 
 CREATE OR REPLACE FUNCTION dead_letter(id bigint, attempt integer, reason text, error text DEFAULT NULL::text)
  RETURNS boolean
@@ -355,6 +359,7 @@ begin
   return true;
 end
 $function$;
+comment on function dead_letter(bigint,integer,text,text) is 'Moves the message to the dead letters at once. False where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION dequeue(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer)
@@ -370,6 +375,7 @@ begin
      where p.id is not null;
 end
 $function$;
+comment on function dequeue(text,integer,interval,text) is 'Claims up to max ready messages under a lease. Settle each by its id and attempt before lease_ends_at.';
 
 CREATE OR REPLACE FUNCTION doctor()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
@@ -450,6 +456,7 @@ begin
     case when v_found is not null then 'Rows of queues were deleted by hand. Delete the messages too, or restore the queue with its id.' end;
 end
 $function$;
+comment on function doctor() is 'Looks for what makes queues slow, late or unsafe, and says what to do about it.';
 
 CREATE OR REPLACE FUNCTION drop_queue(queue text)
  RETURNS void
@@ -482,6 +489,7 @@ begin
   delete from queues q where q.id = v_queue.id;
 end
 $function$;
+comment on function drop_queue(text) is 'Removes an empty queue.';
 
 CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT 0, dedup_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb, OUT id bigint, OUT created boolean)
  RETURNS record
@@ -513,6 +521,7 @@ begin
   end if;
 end
 $function$;
+comment on function enqueue(text,jsonb,interval,timestamp with time zone,integer,text,jsonb) is 'Enqueues one message, due after a delay, at an instant, or now. Gives its id, and created = false where a live message has the dedup key.';
 
 CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays interval[] DEFAULT NULL::interval[], ats timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], priorities integer[] DEFAULT NULL::integer[], dedup_keys text[] DEFAULT NULL::text[], headers jsonb[] DEFAULT NULL::jsonb[])
  RETURNS TABLE(ordinality bigint, id bigint, created boolean)
@@ -608,6 +617,7 @@ begin
   end if;
 end
 $function$;
+comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zone[],integer[],text[],jsonb[]) is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
 CREATE OR REPLACE FUNCTION extend(id bigint, attempt integer, lease interval DEFAULT NULL::interval)
  RETURNS timestamp with time zone
@@ -629,6 +639,7 @@ begin
   return v_lease_ends_at;
 end
 $function$;
+comment on function extend(bigint,integer,interval) is 'Moves the end of the lease to that long from now. Null where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease interval)
  RETURNS TABLE(id bigint, outcome text)
@@ -654,6 +665,7 @@ begin
   end if;
 end
 $function$;
+comment on function extend_many(bigint[],integer[],interval) is 'Extends many leases without waiting for any. Gives a row (id, lost or busy) for each that was not extended.';
 
 CREATE OR REPLACE FUNCTION nack(id bigint, attempt integer, error text DEFAULT NULL::text, delay interval DEFAULT NULL::interval)
  RETURNS text
@@ -696,6 +708,7 @@ begin
   return 'retry';
 end
 $function$;
+comment on function nack(bigint,integer,text,interval) is 'Failed: ready again after the back-off, or a dead letter. Gives retry or dead; null where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION next_ready_at(queue text)
  RETURNS timestamp with time zone
@@ -728,6 +741,7 @@ begin
   return v_next;
 end
 $function$;
+comment on function next_ready_at(text) is 'The earliest ready_at of a queue; null where it is empty or paused.';
 
 CREATE OR REPLACE FUNCTION pause_queue(queue text)
  RETURNS boolean
@@ -746,6 +760,7 @@ begin
   return true;
 end
 $function$;
+comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
 CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
@@ -841,6 +856,7 @@ begin
     v_now, v_next, v_queue.poll_interval;
 end
 $function$;
+comment on function poll(text,integer,interval,text) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
 
 CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_leased boolean DEFAULT false)
  RETURNS bigint
@@ -873,6 +889,7 @@ begin
   return cardinality(v_ids);
 end
 $function$;
+comment on function purge(text,integer,boolean) is 'Deletes messages nobody is working on, at most max. Gives their number.';
 
 CREATE OR REPLACE FUNCTION purge_dead(queue text, ids bigint[] DEFAULT NULL::bigint[], max integer DEFAULT 10000)
  RETURNS bigint
@@ -898,6 +915,7 @@ begin
   return cardinality(v_ids);
 end
 $function$;
+comment on function purge_dead(text,bigint[],integer) is 'Deletes dead letters, at most max or those given. Gives their number.';
 
 CREATE OR REPLACE FUNCTION redrive(queue text, ids bigint[] DEFAULT NULL::bigint[], max integer DEFAULT 1000)
  RETURNS TABLE(dead_id bigint, id bigint)
@@ -938,6 +956,7 @@ begin
   end if;
 end
 $function$;
+comment on function redrive(text,bigint[],integer) is 'Makes dead letters messages again, due now. Gives the old and the new ids.';
 
 CREATE OR REPLACE FUNCTION release(id bigint, attempt integer, delay interval DEFAULT NULL::interval)
  RETURNS boolean
@@ -966,6 +985,7 @@ begin
   return true;
 end
 $function$;
+comment on function release(bigint,integer,interval) is 'Gives the message back, which is no failure. False where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION reschedule(id bigint, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS text
@@ -998,6 +1018,7 @@ begin
   return 'rescheduled';
 end
 $function$;
+comment on function reschedule(bigint,interval,timestamp with time zone) is 'Gives a message nobody is working on another due time. Gives rescheduled or leased; null where there is none.';
 
 CREATE OR REPLACE FUNCTION resume_queue(queue text)
  RETURNS boolean
@@ -1017,6 +1038,7 @@ begin
   return true;
 end
 $function$;
+comment on function resume_queue(text) is 'Ends the pause. False where it was not paused.';
 
 CREATE OR REPLACE FUNCTION schema_version()
  RETURNS integer

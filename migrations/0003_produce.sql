@@ -70,6 +70,8 @@ exception
 end
 $$;
 
+comment on function create_queue is 'Creates a queue, or changes the settings that are given. Gives created, changed or unchanged.';
+
 -- _producing: the queue that a message is enqueued to, with the level made known to dequeue.
 -- Changes: queues.priorities, the first time a level is used. Locks: the row of the queue, only then; and, above READ
 -- COMMITTED, a share of it always, because there a snapshot may still show a queue that was dropped (error 40001).
@@ -188,6 +190,8 @@ begin
 end
 $$;
 
+comment on function enqueue is 'Enqueues one message, due after a delay, at an instant, or now. Gives its id, and created = false where a live message has the dedup key.';
+
 -- enqueue_many: inserts many messages in one statement: all of them or none.
 -- Each array is null, or has one element for each payload; a null element means the default. Otherwise like enqueue.
 -- Messages with a dedup key are inserted in the order of the keys, so that two callers with the same keys cannot deadlock.
@@ -294,3 +298,5 @@ begin
   end if;
 end
 $$;
+
+comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';

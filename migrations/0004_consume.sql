@@ -170,6 +170,8 @@ begin
 end
 $$;
 
+comment on function poll is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
+
 -- dequeue: claims up to `max` ready messages under a lease, the form for psql and for other languages.
 -- Changes, Locks, Raises: as poll.
 -- Returns: the messages by priority, ready_at and id. Settle each with ack, nack, release or dead_letter, passing its id
@@ -195,3 +197,5 @@ begin
      where p.id is not null;
 end
 $$;
+
+comment on function dequeue is 'Claims up to max ready messages under a lease. Settle each by its id and attempt before lease_ends_at.';

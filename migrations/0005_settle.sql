@@ -18,6 +18,8 @@ begin
 end
 $$;
 
+comment on function ack is 'Done: deletes the message. False where the lease is lost.';
+
 -- _held: which of these (id, attempt) hold their lease in a row that could be locked without waiting.
 -- A row that another transaction holds (an ack in an open transaction of a caller, say) is passed over, so that it delays
 -- no other message. The shape matters: "id = any" has the primary key as its only index path, whatever the statistics
@@ -102,6 +104,8 @@ begin
 end
 $$;
 
+comment on function ack_many is 'Acks many messages without waiting for any. Gives a row (id, lost or busy) for each that was not acked.';
+
 -- extend: moves the end of the lease to `lease` from now, never to an earlier instant.
 -- Changes: messages. Locks: the row.
 -- Returns: the new end of the lease, or null where the lease is lost. Raises: DQ002.
@@ -124,6 +128,8 @@ begin
   return v_lease_ends_at;
 end
 $$;
+
+comment on function extend is 'Moves the end of the lease to that long from now. Null where the lease is lost.';
 
 -- extend_many: extends many leases in one statement, without waiting for any row.
 -- Changes: messages. Locks: the rows it extends.
@@ -153,6 +159,8 @@ begin
   end if;
 end
 $$;
+
+comment on function extend_many is 'Extends many leases without waiting for any. Gives a row (id, lost or busy) for each that was not extended.';
 
 -- nack: the attempt failed. The message is ready again after the back-off, or after `delay` where that is given, or goes
 -- to the dead letters when its budget of failures is used up.
@@ -201,6 +209,8 @@ begin
 end
 $$;
 
+comment on function nack is 'Failed: ready again after the back-off, or a dead letter. Gives retry or dead; null where the lease is lost.';
+
 -- release: gives the message back unharmed; this is not a failure. It returns to its old place in the queue, or becomes
 -- ready after `delay` where that is given.
 -- Changes: messages. Locks: the row. Wakes consumers unless it is ready after their next look.
@@ -232,6 +242,8 @@ begin
 end
 $$;
 
+comment on function release is 'Gives the message back, which is no failure. False where the lease is lost.';
+
 -- dead_letter: moves the message to the dead letters at once, for a reason that no retry can mend.
 -- Changes: messages, dead_letters. Locks: the row.
 -- Returns: false where the lease is lost. Raises: DQ002 for an empty reason.
@@ -255,3 +267,5 @@ begin
   return true;
 end
 $$;
+
+comment on function dead_letter is 'Moves the message to the dead letters at once. False where the lease is lost.';

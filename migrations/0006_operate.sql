@@ -20,6 +20,8 @@ begin
 end
 $$;
 
+comment on function pause_queue is 'Stops delivery until resume_queue. False where it was paused already.';
+
 -- resume_queue: ends the pause.
 -- Changes: queues. Locks: the row of the queue. Wakes consumers.
 -- Returns: false where it was not paused. Raises: DQ001.
@@ -40,6 +42,8 @@ begin
   return true;
 end
 $$;
+
+comment on function resume_queue is 'Ends the pause. False where it was not paused.';
 
 -- drop_queue: removes an empty queue.
 -- Changes: queues. Locks: `messages` against writers, so that no enqueue in flight leaves a message without a queue; it
@@ -77,6 +81,8 @@ begin
 end
 $$;
 
+comment on function drop_queue is 'Removes an empty queue.';
+
 -- next_ready_at: when the queue will have something to claim.
 -- Returns: the earliest ready_at of the queue, in the past where something is ready now; null where the queue is empty
 -- or paused. Raises: DQ001.
@@ -111,6 +117,8 @@ begin
 end
 $$;
 
+comment on function next_ready_at is 'The earliest ready_at of a queue; null where it is empty or paused.';
+
 -- cancel: removes a message that nobody is working on.
 -- Changes: messages. Locks: the row.
 -- Returns: 'cancelled', 'leased' where a consumer holds it, or null where there is no such message (any more).
@@ -132,6 +140,8 @@ begin
   return case when found then 'leased' end;
 end
 $$;
+
+comment on function cancel is 'Removes a message nobody is working on. Gives cancelled or leased; null where there is none.';
 
 -- reschedule: gives a message that nobody is working on another due time; `at`, or `delay` from now. Its failures stay.
 -- Changes: messages. Locks: the row. Wakes consumers unless it is due after their next look.
@@ -167,6 +177,8 @@ begin
   return 'rescheduled';
 end
 $$;
+
+comment on function reschedule is 'Gives a message nobody is working on another due time. Gives rescheduled or leased; null where there is none.';
 
 -- _dead_letters_of: the ids of dead letters of a queue, at most `max`, oldest first; those with the given ids if not null.
 -- Two statements, and "+ 0", because one for both walks all dead letters of the queue to find those that are named. Its
@@ -242,6 +254,8 @@ begin
 end
 $$;
 
+comment on function redrive is 'Makes dead letters messages again, due now. Gives the old and the new ids.';
+
 -- purge: deletes the messages of a queue that nobody is working on, at most `max` of them; leased ones too where
 -- include_leased says so (their consumers then find the lease lost).
 -- Changes: messages. Locks: the rows, passing over locked ones.
@@ -277,6 +291,8 @@ begin
 end
 $$;
 
+comment on function purge is 'Deletes messages nobody is working on, at most max. Gives their number.';
+
 -- purge_dead: deletes dead letters of a queue, at most `max` of them, oldest first, or those with the given ids.
 -- Changes: dead_letters. Locks: the rows, passing over locked ones.
 -- Returns: how many were deleted. Raises: DQ001, DQ002.
@@ -303,3 +319,5 @@ begin
   return cardinality(v_ids);
 end
 $$;
+
+comment on function purge_dead is 'Deletes dead letters, at most max or those given. Gives their number.';

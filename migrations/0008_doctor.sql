@@ -79,3 +79,5 @@ begin
     case when v_found is not null then 'Rows of queues were deleted by hand. Delete the messages too, or restore the queue with its id.' end;
 end
 $$;
+
+comment on function doctor is 'Looks for what makes queues slow, late or unsafe, and says what to do about it.';

@@ -43,6 +43,14 @@ it('catalog: every public function fixes its search path, with the temporary sch
   for (const { name, path } of functions) expect(path, name).toBe(`search_path=${schema}, pg_temp`)
 })
 
+it('catalog: every public function has a comment', async () => {
+  const { sql, schema } = test
+  const bare = await sql`
+    select p.proname from pg_proc p
+     where p.pronamespace = ${schema}::regnamespace and p.proname !~ '^_' and obj_description(p.oid) is null`
+  expect(bare).toEqual([])
+})
+
 it('catalog: every table and each of its columns has a comment', async () => {
   const { sql, schema } = test
   const bare = await sql<{ name: string }[]>`

@@ -60,7 +60,7 @@ test.each(['esm', 'cjs'] as const)('an esbuild bundle in %s form runs', async (f
     `import { defineQueue } from 'dueq'; console.log(defineQueue('bundled').name)`,
   )
   const outfile = join(project, `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`)
-  const banner =
+  const banner: Record<string, string> =
     format === 'esm'
       ? { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)` }
       : {}

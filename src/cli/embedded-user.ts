@@ -7,13 +7,16 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, resolve } from 'node:path'
+import { DueqError } from '../errors.js'
 
 /** The user a server process runs as, when it is not the current one. */
 export type ServerUser = { readonly uid: number; readonly gid: number }
 
 /** Raised when no embedded server can be run here; its message says what to install or to give instead. */
-export class EmbeddedUnavailableError extends Error {
-  override readonly name = 'EmbeddedUnavailableError'
+export class EmbeddedUnavailableError extends DueqError {
+  constructor(message: string, options: { readonly cause?: unknown } = {}) {
+    super('embedded.unavailable', message, options)
+  }
 }
 
 /** The current user's number; -1 where the platform has none. */

@@ -1,0 +1,75 @@
+// dueq migrate: creates the schema of dueq, or brings it up to date.
+import { Argument, type Command } from 'commander'
+import { DueqError } from '../../errors.js'
+import { migrate, migrationSql, migrationStatus } from '../../migrate.js'
+import { schemaName } from '../../options.js'
+import { run, type SharedOptions, shared } from '../command.js'
+import { count, print, printJson, say, tableOr } from '../output.js'
+
+type Options = SharedOptions & { readonly dryRun?: boolean; readonly sql?: boolean }
+
+export function migrateCommand(program: Command): void {
+  const command = program
+    .command('migrate')
+    .description('create the schema of dueq, or bring it up to date; `status` exits with 5 where it is not')
+    .addArgument(new Argument('[action]', 'what to do').choices(['up', 'status']).default('up'))
+    .option('--dry-run', 'only say what would be applied')
+    .option('--sql', 'print the SQL of all migrations, for a migration tool of your own; connects to nothing')
+  shared(command).action((action: 'up' | 'status', options: Options) =>
+    run(options, async () => {
+      if (options.sql) await printSql(options)
+      else if (action === 'status') await printStatus(options)
+      else if (options.dryRun) await printPending(options)
+      else await up(options)
+    }),
+  )
+}
+
+// --- internal ---
+
+async function up({ url, schema, json }: Options): Promise<void> {
+  const { applied } = await migrate({ url, schema })
+  if (json) printJson({ schema: named(schema), applied })
+  else if (applied.length === 0) print(`Schema "${named(schema)}" is up to date.`)
+  else print([`Schema "${named(schema)}": applied ${count(applied.length, 'migration')}.`, ...applied].join('\n'))
+}
+
+async function printPending({ url, schema, json }: Options): Promise<void> {
+  const { pending, newer } = await migrationStatus({ url, schema })
+  if (newer.length > 0) throw newerSchema(schema)
+  if (json) printJson({ schema: named(schema), pending })
+  else if (pending.length === 0) print(`Schema "${named(schema)}" is up to date.`)
+  else
+    print([`Schema "${named(schema)}": ${count(pending.length, 'migration')} would be applied.`, ...pending].join('\n'))
+}
+
+async function printStatus({ url, schema, json }: Options): Promise<void> {
+  const status = await migrationStatus({ url, schema })
+  const rows = [
+    ...status.applied.map((name) => [name, 'applied']),
+    ...status.pending.map((name) => [name, 'pending']),
+    ...status.newer.map((name) => [name, 'unknown to this version of dueq']),
+  ]
+  if (json) printJson({ schema: named(schema), ...status })
+  else print(tableOr('No migrations.', ['migration', 'state'], rows))
+  if (status.pending.length === 0 && status.newer.length === 0) return
+  process.exitCode = 5
+  say(status.newer.length > 0 ? newerSchema(schema).message : 'The schema is not up to date. Run: dueq migrate')
+}
+
+async function printSql({ schema, json }: Options): Promise<void> {
+  const sql = await migrationSql({ schema })
+  if (json) printJson({ schema: named(schema), sql })
+  else process.stdout.write(sql)
+}
+
+function newerSchema(schema: string | undefined): DueqError {
+  return new DueqError(
+    'schema.newer',
+    `Schema "${named(schema)}" has migrations that this version of dueq does not know. Upgrade the dueq package.`,
+  )
+}
+
+function named(schema: string | undefined): string {
+  return schemaName(schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
+}

@@ -78,7 +78,7 @@ comment on column messages.ready_since is 'While leased: the ready_at that the c
 comment on column messages.expires_at is 'Reserved: after this instant the message need not be started any more.';
 comment on column messages.attempt is 'How often the message was dequeued. Never decreases: together with the id it is the fence of a settle.';
 comment on column messages.failures is 'Failed attempts so far: nacks, and lapses counted when the message was dequeued again. The budget is queues.max_attempts.';
-comment on column messages.lapses is 'How many of the failures were lapsed leases. Such a message is dequeued alone, so that a crash costs no neighbour.';
+comment on column messages.lapses is 'How many of the failures were lapsed leases. Such a message is claimed only with what starts at once, so that a crash costs no waiting neighbour.';
 comment on column messages.leased_by is 'The consumer that holds the lease; null while nobody does. With ready_at in the past the lease has lapsed.';
 comment on column messages.kind is 'Reserved: the name of the handler for this message.';
 comment on column messages.key is 'Reserved: messages of one key are handled one at a time and in order.';
@@ -217,6 +217,7 @@ CREATE OR REPLACE FUNCTION ack(id bigint, attempt integer)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -253,6 +254,7 @@ CREATE OR REPLACE FUNCTION cancel(id bigint)
  RETURNS text
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -342,6 +344,7 @@ CREATE OR REPLACE FUNCTION dead_letter(id bigint, attempt integer, reason text, 
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -513,7 +516,7 @@ begin
     created := true;
   else
     select u.id, u.created into id, created
-      from _enqueue_unique(v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
+      from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
   perform _still_there(v_queue);
   if created and v_due_at <= v_now + v_queue.poll_interval then
@@ -589,19 +592,21 @@ begin
       )
       select row_number() over (), i.id, true from inserted i;
   else
+    -- The ids first, in the order of the payloads: messages due at the same time come in the order of their ids.
+    v_ids := array(select nextval('messages_id_seq') from generate_series(1, v_count));
     for m in
       select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                       as n (payload, delay, at, priority, dedup_key, headers, position)
        order by n.dedup_key, n.position
     loop
       if m.dedup_key is null then
-        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        values (v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers)
-        returning messages.id into v_id;
+        insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+        values (v_ids[m.position], v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers);
+        v_id := v_ids[m.position];
         v_new := true;
       else
         select u.id, u.created into v_id, v_new
-          from _enqueue_unique(v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
+          from _enqueue_unique(v_ids[m.position], v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
       end if;
       v_ids[m.position] := v_id;
       v_created[m.position] := v_new;
@@ -623,6 +628,7 @@ CREATE OR REPLACE FUNCTION extend(id bigint, attempt integer, lease interval DEF
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -671,6 +677,7 @@ CREATE OR REPLACE FUNCTION nack(id bigint, attempt integer, error text DEFAULT N
  RETURNS text
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -762,7 +769,7 @@ end
 $function$;
 comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
-CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text)
+CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
@@ -787,6 +794,8 @@ begin
     perform _unknown_queue(queue);
   elsif max is null or max not between 1 and 10000 then
     perform _invalid('max', 'from 1 to 10000', max::text);
+  elsif handlers is null or handlers < 1 then
+    perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
   v_lease_ends_at := v_now + coalesce(lease, v_queue.lease);
@@ -805,11 +814,11 @@ begin
         ) c;
 
       if v_is_lapsed then
-        if v_left < max then
+        if max - v_left >= handlers then
           v_next := v_now;
           exit;
         end if;
-        v_ids := nullif(_claimable(v_ids, v_queue.max_attempts), '{}');
+        v_ids := nullif(_claimable(v_ids, handlers - (max - v_left), v_queue.max_attempts), '{}');
       end if;
 
       if v_ids is not null then
@@ -836,7 +845,7 @@ begin
         v_left := v_left - cardinality(v_ids);
       end if;
 
-      -- Full, or stopped at a message that is to be claimed alone: there may be more right now.
+      -- Full, or stopped at a message that has lapsed before: there may be more right now.
       if v_left <= 0 or v_is_lapsed then
         v_next := v_now;
         exit;
@@ -844,9 +853,19 @@ begin
 
       select m.ready_at into v_level_next
         from messages m
-       where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+       where m.queue_id = v_queue.id and m.priority = v_level
        order by m.ready_at, m.id
        limit 1;
+      if v_level_next <= v_now then
+        -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
+        -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+        v_next := least(v_next, v_now + interval '1 second');
+        select m.ready_at into v_level_next
+          from messages m
+         where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+         order by m.ready_at, m.id
+         limit 1;
+      end if;
       v_next := least(v_next, v_level_next);
     end loop;
   end if;
@@ -856,7 +875,7 @@ begin
     v_now, v_next, v_queue.poll_interval;
 end
 $function$;
-comment on function poll(text,integer,interval,text) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
+comment on function poll(text,integer,interval,text,integer) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
 
 CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_leased boolean DEFAULT false)
  RETURNS bigint
@@ -962,6 +981,7 @@ CREATE OR REPLACE FUNCTION release(id bigint, attempt integer, delay interval DE
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -991,6 +1011,7 @@ CREATE OR REPLACE FUNCTION reschedule(id bigint, delay interval DEFAULT NULL::in
  RETURNS text
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -1082,7 +1103,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _claimable(ids bigint[], max_attempts integer)
+CREATE OR REPLACE FUNCTION _claimable(ids bigint[], handlers integer, max_attempts integer)
  RETURNS bigint[]
  LANGUAGE plpgsql
 AS $function$
@@ -1090,24 +1111,22 @@ AS $function$
 declare
   v_ids bigint[] := '{}';
   v_exhausted bigint[] := '{}';
+  v_is_lapsed boolean := false;
   m record;
 begin
   for m in
-    select c.id, c.leased_by is not null as is_lapsed, c.lapses, c.failures
+    select c.id, c.leased_by is not null as is_lapsed, c.leased_by is not null or c.lapses > 0 as has_lapsed, c.failures
       from messages c
      where c.id = any(ids)
      order by c.ready_at, c.id
   loop
     if m.is_lapsed and m.failures + 1 >= max_attempts then
       v_exhausted := v_exhausted || m.id;
-    elsif m.is_lapsed or m.lapses > 0 then
-      if cardinality(v_ids) = 0 then
-        v_ids := array[m.id];
-      end if;
-      exit;
-    else
-      v_ids := v_ids || m.id;
+      continue;
     end if;
+    v_is_lapsed := v_is_lapsed or m.has_lapsed;
+    exit when v_is_lapsed and cardinality(v_ids) >= handlers;
+    v_ids := v_ids || m.id;
   end loop;
   if cardinality(v_exhausted) > 0 then
     perform _to_dead_letters(v_exhausted, 'lapsed', 'the lease lapsed: its consumer crashed, hung or lost the database', 1, 1);
@@ -1161,15 +1180,15 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _enqueue_unique(queue_id integer, v_now timestamp with time zone, v_due_at timestamp with time zone, priority integer, dedup_key text, payload jsonb, headers jsonb, OUT id bigint, OUT created boolean)
+CREATE OR REPLACE FUNCTION _enqueue_unique(new_id bigint, queue_id integer, v_now timestamp with time zone, v_due_at timestamp with time zone, priority integer, dedup_key text, payload jsonb, headers jsonb, OUT id bigint, OUT created boolean)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
 begin
   loop
-    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, dedup_key, payload, headers)
-    values (_enqueue_unique.queue_id, _enqueue_unique.priority, v_due_at, v_due_at, v_now,
+    insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, dedup_key, payload, headers)
+    values (new_id, _enqueue_unique.queue_id, _enqueue_unique.priority, v_due_at, v_due_at, v_now,
             _enqueue_unique.dedup_key, _enqueue_unique.payload, _enqueue_unique.headers)
     on conflict (dedup_key, queue_id) where dedup_key is not null do nothing
     returning messages.id into id;

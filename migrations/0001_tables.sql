@@ -84,7 +84,7 @@ comment on column messages.ready_since is 'While leased: the ready_at that the c
 comment on column messages.expires_at is 'Reserved: after this instant the message need not be started any more.';
 comment on column messages.attempt is 'How often the message was dequeued. Never decreases: together with the id it is the fence of a settle.';
 comment on column messages.failures is 'Failed attempts so far: nacks, and lapses counted when the message was dequeued again. The budget is queues.max_attempts.';
-comment on column messages.lapses is 'How many of the failures were lapsed leases. Such a message is dequeued alone, so that a crash costs no neighbour.';
+comment on column messages.lapses is 'How many of the failures were lapsed leases. Such a message is claimed only with what starts at once, so that a crash costs no waiting neighbour.';
 comment on column messages.leased_by is 'The consumer that holds the lease; null while nobody does. With ready_at in the past the lease has lapsed.';
 comment on column messages.kind is 'Reserved: the name of the handler for this message.';
 comment on column messages.key is 'Reserved: messages of one key are handled one at a time and in order.';

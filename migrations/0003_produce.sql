@@ -115,11 +115,11 @@ begin
 end
 $$;
 
--- _enqueue_unique: inserts a message with a dedup key, or finds the live message that has it.
+-- _enqueue_unique: inserts a message with a dedup key under a new id, or finds the live message that has it.
 -- Changes: messages. Locks: waits for a transaction that is enqueuing the same key.
 -- Returns: the id, and whether the message was inserted.
 create function _enqueue_unique(
-  queue_id integer, v_now timestamptz, v_due_at timestamptz,
+  new_id bigint, queue_id integer, v_now timestamptz, v_due_at timestamptz,
   priority integer, dedup_key text, payload jsonb, headers jsonb,
   out id bigint, out created boolean
 )
@@ -128,8 +128,8 @@ as $$
 #variable_conflict use_column
 begin
   loop
-    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, dedup_key, payload, headers)
-    values (_enqueue_unique.queue_id, _enqueue_unique.priority, v_due_at, v_due_at, v_now,
+    insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, dedup_key, payload, headers)
+    values (new_id, _enqueue_unique.queue_id, _enqueue_unique.priority, v_due_at, v_due_at, v_now,
             _enqueue_unique.dedup_key, _enqueue_unique.payload, _enqueue_unique.headers)
     on conflict (dedup_key, queue_id) where dedup_key is not null do nothing
     returning messages.id into id;
@@ -181,7 +181,7 @@ begin
     created := true;
   else
     select u.id, u.created into id, created
-      from _enqueue_unique(v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
+      from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
   perform _still_there(v_queue);
   if created and v_due_at <= v_now + v_queue.poll_interval then
@@ -270,19 +270,21 @@ begin
       )
       select row_number() over (), i.id, true from inserted i;
   else
+    -- The ids first, in the order of the payloads: messages due at the same time come in the order of their ids.
+    v_ids := array(select nextval('messages_id_seq') from generate_series(1, v_count));
     for m in
       select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                       as n (payload, delay, at, priority, dedup_key, headers, position)
        order by n.dedup_key, n.position
     loop
       if m.dedup_key is null then
-        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        values (v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers)
-        returning messages.id into v_id;
+        insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+        values (v_ids[m.position], v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers);
+        v_id := v_ids[m.position];
         v_new := true;
       else
         select u.id, u.created into v_id, v_new
-          from _enqueue_unique(v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
+          from _enqueue_unique(v_ids[m.position], v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
       end if;
       v_ids[m.position] := v_id;
       v_created[m.position] := v_new;

@@ -23,35 +23,33 @@ end
 $$;
 
 -- _claimable: of locked candidates, those that may be claimed together.
--- A message that has lapsed before may have killed its consumer, and the next one would take the neighbours that were
--- prefetched with it along, each for one failure. So it is claimed alone: the candidates in front of it now, it next time.
--- One that has lapsed as often as its budget allows goes to the dead letters.
+-- A message that has lapsed before may have killed its consumer, and the next one would take along what was claimed with it
+-- and waits to be started, each for one failure. So with such a message at most `handlers` are claimed, all of which start
+-- at once; with the default of 1 it is claimed alone. One that has used up its budget by lapsing goes to the dead letters.
 -- Changes: messages, dead_letters (at most the candidates). Locks: none beyond the caller's.
-create function _claimable(ids bigint[], max_attempts integer) returns bigint[]
+create function _claimable(ids bigint[], handlers integer, max_attempts integer) returns bigint[]
 language plpgsql volatile
 as $$
 #variable_conflict use_column
 declare
   v_ids bigint[] := '{}';
   v_exhausted bigint[] := '{}';
+  v_is_lapsed boolean := false;
   m record;
 begin
   for m in
-    select c.id, c.leased_by is not null as is_lapsed, c.lapses, c.failures
+    select c.id, c.leased_by is not null as is_lapsed, c.leased_by is not null or c.lapses > 0 as has_lapsed, c.failures
       from messages c
      where c.id = any(ids)
      order by c.ready_at, c.id
   loop
     if m.is_lapsed and m.failures + 1 >= max_attempts then
       v_exhausted := v_exhausted || m.id;
-    elsif m.is_lapsed or m.lapses > 0 then
-      if cardinality(v_ids) = 0 then
-        v_ids := array[m.id];
-      end if;
-      exit;
-    else
-      v_ids := v_ids || m.id;
+      continue;
     end if;
+    v_is_lapsed := v_is_lapsed or m.has_lapsed;
+    exit when v_is_lapsed and cardinality(v_ids) >= handlers;
+    v_ids := v_ids || m.id;
   end loop;
   if cardinality(v_exhausted) > 0 then
     perform _to_dead_letters(v_exhausted, 'lapsed', 'the lease lapsed: its consumer crashed, hung or lost the database', 1, 1);
@@ -63,6 +61,7 @@ $$;
 -- poll: claims up to `max` ready messages under a lease, and says when to look again. What a consumer calls.
 -- A claim moves ready_at to the end of the lease and counts the attempt; claiming a lapsed message counts a failure.
 -- The candidates are locked with SKIP LOCKED, so that consumers never wait for each other, and never share.
+-- `handlers` says how many messages the caller starts at once: with one that has lapsed before no more than that are claimed.
 -- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it claims.
 -- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
 -- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
@@ -71,7 +70,8 @@ create function poll(
   queue text,
   max integer default 1,
   lease interval default null,
-  consumer text default null
+  consumer text default null,
+  handlers integer default 1
 ) returns table (
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer,
@@ -100,6 +100,8 @@ begin
     perform _unknown_queue(queue);
   elsif max is null or max not between 1 and 10000 then
     perform _invalid('max', 'from 1 to 10000', max::text);
+  elsif handlers is null or handlers < 1 then
+    perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
   v_lease_ends_at := v_now + coalesce(lease, v_queue.lease);
@@ -118,11 +120,11 @@ begin
         ) c;
 
       if v_is_lapsed then
-        if v_left < max then
+        if max - v_left >= handlers then
           v_next := v_now;
           exit;
         end if;
-        v_ids := nullif(_claimable(v_ids, v_queue.max_attempts), '{}');
+        v_ids := nullif(_claimable(v_ids, handlers - (max - v_left), v_queue.max_attempts), '{}');
       end if;
 
       if v_ids is not null then
@@ -149,7 +151,7 @@ begin
         v_left := v_left - cardinality(v_ids);
       end if;
 
-      -- Full, or stopped at a message that is to be claimed alone: there may be more right now.
+      -- Full, or stopped at a message that has lapsed before: there may be more right now.
       if v_left <= 0 or v_is_lapsed then
         v_next := v_now;
         exit;
@@ -157,9 +159,19 @@ begin
 
       select m.ready_at into v_level_next
         from messages m
-       where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+       where m.queue_id = v_queue.id and m.priority = v_level
        order by m.ready_at, m.id
        limit 1;
+      if v_level_next <= v_now then
+        -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
+        -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+        v_next := least(v_next, v_now + interval '1 second');
+        select m.ready_at into v_level_next
+          from messages m
+         where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+         order by m.ready_at, m.id
+         limit 1;
+      end if;
       v_next := least(v_next, v_level_next);
     end loop;
   end if;

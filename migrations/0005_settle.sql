@@ -1,6 +1,9 @@
 -- Settling: ack, nack, release, dead_letter, and extend. Each needs the lease of that very attempt: a row with this id
 -- and attempt that is still leased. A lapsed lease that nobody has claimed again still counts; a claim raises the attempt
 -- and so shuts the old consumer out. An attempt is settled once.
+--
+-- Where another transaction holds the row (an ack in a transaction of a caller that is still open, say) they wait one
+-- second at most and then raise 55P03, with nothing changed.
 
 -- ack: the message is done; its row is deleted.
 -- Changes: messages. Locks: the row.
@@ -8,6 +11,7 @@
 create function ack(id bigint, attempt integer) returns boolean
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -112,6 +116,7 @@ comment on function ack_many is 'Acks many messages without waiting for any. Giv
 create function extend(id bigint, attempt integer, lease interval default null) returns timestamptz
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -171,6 +176,7 @@ comment on function extend_many is 'Extends many leases without waiting for any.
 create function nack(id bigint, attempt integer, error text default null, delay interval default null) returns text
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -218,6 +224,7 @@ comment on function nack is 'Failed: ready again after the back-off, or a dead l
 create function release(id bigint, attempt integer, delay interval default null) returns boolean
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -250,6 +257,7 @@ comment on function release is 'Gives the message back, which is no failure. Fal
 create function dead_letter(id bigint, attempt integer, reason text, error text default null) returns boolean
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

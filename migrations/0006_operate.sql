@@ -122,9 +122,11 @@ comment on function next_ready_at is 'The earliest ready_at of a queue; null whe
 -- cancel: removes a message that nobody is working on.
 -- Changes: messages. Locks: the row.
 -- Returns: 'cancelled', 'leased' where a consumer holds it, or null where there is no such message (any more).
+-- Raises: 55P03 where another transaction holds the row for more than a second.
 create function cancel(id bigint) returns text
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -146,10 +148,11 @@ comment on function cancel is 'Removes a message nobody is working on. Gives can
 -- reschedule: gives a message that nobody is working on another due time; `at`, or `delay` from now. Its failures stay.
 -- Changes: messages. Locks: the row. Wakes consumers unless it is due after their next look.
 -- Returns: 'rescheduled', 'leased' where a consumer holds it, or null where there is no such message (any more).
--- Raises: DQ002, DQ004.
+-- Raises: DQ002, DQ004, 55P03 where another transaction holds the row for more than a second.
 create function reschedule(id bigint, delay interval default null, at timestamptz default null) returns text
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

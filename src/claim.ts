@@ -9,6 +9,8 @@ export type Claim = {
   readonly queue: string
   readonly schema: StandardSchemaV1 | undefined
   readonly max: number
+  /** How many of them start at once: with a message that has lapsed before no more are claimed. */
+  readonly handlers: number
   readonly leaseMs: number | undefined
   readonly isKept: boolean
 }
@@ -26,11 +28,11 @@ export type Claimed<Payload> = {
 /** Polls once. A payload that its schema refuses goes to the dead letters with the issues as its error. */
 export async function claim<Payload>(
   client: Client,
-  { queue, schema, max, leaseMs, isKept }: Claim,
+  { queue, schema, max, handlers, leaseMs, isKept }: Claim,
 ): Promise<Claimed<Payload>> {
   const { statements, query, emit } = client
   const sentAt = performance.now()
-  const polled = await statements.poll(query, queue, max, leaseMs, client.name)
+  const polled = await statements.poll(query, queue, { max, leaseMs, consumer: client.name, handlers })
   const receivedAt = performance.now()
   const polledAtMs = epochMs(polled.polledAt)
 

@@ -4,6 +4,7 @@ import type { Query } from './driver.js'
 import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
 import type { Held, Leases } from './lease.js'
+import { durationMs, knownOptions, oneOf } from './options.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 
@@ -48,6 +49,18 @@ export type StopReport = {
   readonly released: number
   /** Handlers that still ran at the deadline. Their leases end by themselves, which counts as a failure. */
   readonly stillRunning: number
+}
+
+/** Reads the options of a stop. Raises `option.unknown`, `option.invalid`, `duration.invalid`. */
+export function checkStop(
+  what: string,
+  options: StopOptions,
+): { readonly mode: NonNullable<StopOptions['mode']>; readonly deadlineMs: number } {
+  knownOptions(what, options, ['mode', 'deadline'])
+  return {
+    mode: oneOf('mode', options.mode ?? 'finish', ['finish', 'release', 'drain']),
+    deadlineMs: durationMs('deadline', options.deadline ?? '30s', { max: '1d' }),
+  }
 }
 
 /** Acks in batches. A row that another transaction holds is tried again by itself, so that it delays no other message. */

@@ -2,7 +2,7 @@
 import { type PgQueryable, type PostgresJs, type QueryFunction, queryOf } from './driver.js'
 import { DueqError } from './errors.js'
 import type { DueqEvent } from './events.js'
-import { type Duration, databaseUrl, describe, wholeNumber } from './options.js'
+import { type Duration, databaseUrl, describe, knownOptions, wholeNumber } from './options.js'
 import type { Source } from './pool.js'
 
 export type ConnectOptions = {
@@ -32,6 +32,29 @@ export type ConnectOptions = {
   readonly onEvent?: (event: DueqEvent) => void
 }
 
+/** What `connect` was given, as options. Raises `connection.invalid`, `option.unknown`, `option.invalid`. */
+export function givenOptions(target: unknown, options: ConnectOptions): ConnectOptions {
+  if (target !== undefined && typeof target !== 'string' && (typeof target !== 'object' || target === null))
+    throw new DueqError(
+      'connection.invalid',
+      `Expected \`connect\` to get a URL or options, got ${describe(target)}. A postgres.js instance goes in as \`connect({ sql })\`.`,
+    )
+  const given: ConnectOptions = typeof target === 'string' ? { ...options, url: target } : { ...target, ...options }
+  knownOptions('connect', given, Object.keys(typeOf))
+  for (const [name, type] of Object.entries(typeOf)) {
+    const value = given[name as keyof ConnectOptions]
+    if (value !== undefined && type !== undefined && typeof value !== type)
+      throw new DueqError(
+        'option.invalid',
+        `Expected \`${name}\` of \`connect\` to be a ${type}, got ${describe(value)}.`,
+        {
+          details: { option: name },
+        },
+      )
+  }
+  return given
+}
+
 /** The source that the options name. Raises `connection.invalid`. */
 export function sourceOf(given: ConnectOptions): Source {
   const { url, sql, pool, query } = given
@@ -53,4 +76,22 @@ export function sourceOf(given: ConnectOptions): Source {
       `Expected a connection URL like postgres://user:password@host:5432/database, got ${typeof text === 'string' ? 'something else (not shown: it may hold a password)' : describe(text)}.`,
     )
   return { url: text, max: wholeNumber('max', given.max ?? 4, 1, 100), prepare: given.prepare ?? true }
+}
+
+// --- internal ---
+
+/** Every option, with its type where nothing else checks it. */
+const typeOf: Readonly<Record<keyof ConnectOptions, string | undefined>> = {
+  url: undefined,
+  sql: undefined,
+  pool: undefined,
+  query: undefined,
+  schema: undefined,
+  listenUrl: 'string',
+  listen: 'boolean',
+  prepare: 'boolean',
+  max: undefined,
+  timeout: undefined,
+  name: 'string',
+  onEvent: 'function',
 }

@@ -3,23 +3,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { type Client, createAck, type StopOptions, type StopReport } from './client.js'
-import { type ConnectOptions, sourceOf } from './connect-options.js'
+import { type Client, checkStop, createAck, type StopOptions, type StopReport } from './client.js'
+import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.js'
 import { defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
 import { DueqError } from './errors.js'
 import { createEmitter } from './events.js'
 import { createLeases } from './lease.js'
-import {
-  type Duration,
-  describe,
-  durationMs,
-  type Instant,
-  instantText,
-  knownOptions,
-  messageId,
-  schemaName,
-} from './options.js'
+import { type Duration, durationMs, type Instant, instantText, knownOptions, messageId, schemaName } from './options.js'
 import { listenSource, openPool } from './pool.js'
 import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
 import { checkingSchema } from './schema.js'
@@ -61,26 +52,7 @@ export type DueqInTransaction = Pick<Dueq, 'cancel' | 'reschedule'> & {
  * Errors: `connection.invalid`, `option.*`, `duration.invalid`.
  */
 export function connect(target?: string | ConnectOptions, options: ConnectOptions = {}): Dueq {
-  if (target !== undefined && typeof target !== 'string' && (typeof target !== 'object' || target === null))
-    throw new DueqError(
-      'connection.invalid',
-      `Expected \`connect\` to get a URL or options, got ${describe(target)}. A postgres.js instance goes in as \`connect({ sql })\`.`,
-    )
-  const given: ConnectOptions = typeof target === 'string' ? { ...options, url: target } : { ...target, ...options }
-  knownOptions('connect', given, [
-    'url',
-    'sql',
-    'pool',
-    'query',
-    'schema',
-    'listenUrl',
-    'listen',
-    'prepare',
-    'max',
-    'timeout',
-    'name',
-    'onEvent',
-  ])
+  const given = givenOptions(target, options)
   const schema = schemaName(given.schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
   const timeoutMs = durationMs('timeout', given.timeout ?? '30s', { min: '100ms', max: '1h' })
   const source = sourceOf(given)
@@ -163,7 +135,8 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
       const schemaVersion = await statements.schemaVersion(query)
       return { schemaVersion, isListening: client.wakeups.isUp, roundTripMs: performance.now() - start }
     },
-    close(stop = {}) {
+    async close(stop = {}) {
+      checkStop('close', stop)
       closing ??= close(stop)
       return closing
     },

@@ -1,40 +1,21 @@
-// A consumer: claims messages as its handlers can take them, runs the handlers, settles what they return.
+// A consumer: claims messages as its handlers can take them, until it is stopped.
 //
 //   running <-> paused
 //      |-> draining (claims until nothing is ready) -> stopping
 //      |-> stopping (claims no more, waits for its handlers) -> stopped
 //      `-> failed (a permanent error: credentials, unknown queue, newer schema): `stopped` rejects
 //
-// One loop claims. It sleeps until the earliest of: a notification, the next ready_at known, the poll interval, a free slot
-// while more is known to be ready. Handlers run beside it.
-//
-// Invariants: a claimed message is in exactly one of `buffer` (not started), `running` and being settled; never more than
-// `concurrency` handlers run; a message whose handler still runs is never given back, because then two would work on it.
-import { type Claimed, claim } from './claim.js'
-import type { Client, StopOptions, StopReport } from './client.js'
+// One loop claims. It sleeps until there is something to look for (agenda.ts) and a hand free for it (handlers.ts).
+import { createAgenda } from './agenda.js'
+import { claim } from './claim.js'
+import { type Client, checkStop, type StopOptions, type StopReport } from './client.js'
+import { type ConsumeOptions, checkConsume } from './consume-options.js'
 import type { QueueDefinition } from './definition.js'
-import { DueqError, fromDatabase, isTransient } from './errors.js'
+import { type DueqError, fromDatabase, isTransient } from './errors.js'
+import { createHandlers, type Handler, type Handlers } from './handlers.js'
 import { createLatch } from './latch.js'
-import { epochMs, type Message, type MessageControl } from './message.js'
-import { durationMs, knownOptions, oneOf, wholeNumber } from './options.js'
+import { wholeNumber } from './options.js'
 import { createPrefetch } from './prefetch.js'
-import { giveBack, settleReturned, settleThrown } from './settle.js'
-
-/** Works on one message. Returning acks it, throwing nacks it, unless the handler has settled it itself. */
-export type Handler<Payload> = (message: Message<Payload>) => unknown
-
-export type ConsumeOptions = {
-  /** How many handlers run at once, 1 to 10000. @default 10 */
-  readonly concurrency?: number
-  /** How long a message is held between extensions, 1s to 12h. @default the lease of the queue */
-  readonly lease?: number | string
-  /** The longest sleep between looks, 100ms to 1h; the stored poll interval of the queue is an upper bound. @default the stored one */
-  readonly pollInterval?: number | string
-  /** At most this many messages are claimed ahead of free handlers, 0 to 1000; slow handlers get fewer. @default 500 */
-  readonly prefetch?: number
-  /** Stops the consumer (mode finish) when it aborts. */
-  readonly signal?: AbortSignal
-}
 
 export type ConsumerStatus = {
   readonly state: 'running' | 'paused' | 'draining' | 'stopping' | 'stopped' | 'failed'
@@ -61,6 +42,12 @@ export type Consumer = AsyncDisposable & {
   stop(options?: StopOptions): Promise<StopReport>
 }
 
+/** Where no handler became free for so long, what waits for one is given back: another process may have hands free. */
+const stuckMs = 2_000
+
+/** What is still on its way to the database at the deadline gets a moment. */
+const graceMs = 250
+
 /** Starts a consumer on a queue. */
 export function startConsumer<Payload>(
   client: Client,
@@ -68,238 +55,174 @@ export function startConsumer<Payload>(
   handler: Handler<Payload>,
   options: ConsumeOptions,
 ): Consumer {
-  knownOptions('consume', options, ['concurrency', 'lease', 'pollInterval', 'prefetch', 'signal'])
-  if (typeof handler !== 'function')
-    throw new DueqError('option.invalid', 'Expected the handler of `consume` to be a function.')
-  let concurrency = wholeNumber('concurrency', options.concurrency ?? 10, 1, 10_000)
-  const leaseMs =
-    options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' })
-  const pollMs = durationMs('pollInterval', options.pollInterval ?? '1h', { min: '100ms', max: '1h' })
-  const prefetch = createPrefetch(wholeNumber('prefetch', options.prefetch ?? 500, 0, 1000))
+  const { concurrency, leaseMs, pollMs, prefetch: most } = checkConsume(handler, options)
+  const prefetch = createPrefetch(most)
   const { emit } = client
   const queue = definition.name
 
   let state: ConsumerStatus['state'] = 'running'
-  const buffer: MessageControl<Payload>[] = []
-  const running = new Set<MessageControl<Payload>>()
-  let settlingCount = 0
-  const report = { finished: 0, released: 0, stillRunning: 0 }
   const latch = createLatch()
-  let lookAt = 0
-  let lastClaim: { readonly receivedAt: number; readonly polledAtMs: number; readonly at: Date } | undefined
-  let isDrained = false
+  const progress = createLatch()
+  const agenda = createAgenda(pollMs)
+  let lastClaimAt: Date | null = null
+
+  const isTaking = (): boolean => state === 'running' || state === 'draining'
+  const handlers: Handlers<Payload> = createHandlers({
+    client,
+    queue,
+    handler,
+    concurrency,
+    isTaking,
+    onHandled: prefetch.handled,
+    onChange() {
+      if (state === 'draining' && handlers.running === 0) agenda.wake(null)
+      latch.set()
+      progress.set()
+    },
+  })
 
   // --- claiming
 
-  /** How many messages to claim now: 0 where all hands are full, or where so few are free that waiting makes a better batch. */
-  const room = (): number => {
-    if (state !== 'running' && state !== 'draining') return 0
-    const target = concurrency + prefetch.size(concurrency)
-    const free = Math.min(target - running.size - buffer.length, 1000)
-    if (settlingCount > 2 * target) return 0
-    return buffer.length === 0 && running.size < concurrency ? Math.max(free, 0) : free >= target / 2 ? free : 0
-  }
-
-  /** Remembers to look at an instant of the database (ms since 1970), if that is sooner than planned. */
-  const lookAtDatabaseTime = (instantMs: number): void => {
-    const at = lastClaim ? lastClaim.receivedAt + (instantMs - lastClaim.polledAtMs) : 0
-    lookAt = Math.min(lookAt, at)
-  }
-
-  const accept = ({ controls, polled, polledAtMs, receivedAt, payloadChars }: Claimed<Payload>): void => {
-    lastClaim = { receivedAt, polledAtMs, at: new Date() }
-    prefetch.claimed(controls.length, payloadChars)
-    lookAt = Math.min(lookAt, receivedAt + Math.min(pollMs, polled.pollIntervalMs))
-    if (polled.nextReadyAt !== null) lookAtDatabaseTime(epochMs(polled.nextReadyAt))
-    isDrained = controls.length === 0 && running.size === 0 && buffer.length === 0
-    buffer.push(...controls)
-    startHandlers()
-    if (state === 'stopping' || state === 'paused') void releaseBuffer()
+  const look = async (max: number): Promise<void> => {
+    agenda.begin()
+    const free = Math.max(handlers.concurrency - handlers.running - handlers.waiting, 1)
+    const claimed = await claim<Payload>(client, {
+      queue,
+      schema: definition.payload,
+      max,
+      handlers: free,
+      leaseMs,
+      isKept: true,
+    })
+    lastClaimAt = new Date()
+    prefetch.claimed(claimed.controls.length, claimed.payloadChars)
+    agenda.looked(claimed)
+    handlers.take(claimed.controls)
+    if (!isTaking()) handlers.giveBackWaiting()
+    const isIdle = claimed.controls.length === 0 && handlers.running === 0 && handlers.settling === 0
+    if (state === 'draining' && isIdle && agenda.at > performance.now()) state = 'stopping'
   }
 
   const claimLoop = async (): Promise<void> => {
     let failures = 0
-    while (state !== 'stopping' && state !== 'failed') {
-      const max = room()
-      if (max === 0 || performance.now() < lookAt) {
-        await latch.wait(max === 0 ? Number.POSITIVE_INFINITY : lookAt)
-        continue
+    while (isTaking() || state === 'paused') {
+      const max = isTaking() ? prefetch.room(handlers) : 0
+      const now = performance.now()
+      const stuckAt = handlers.waiting > 0 ? handlers.lastStartAt + stuckMs : Number.POSITIVE_INFINITY
+      if (now >= stuckAt) {
+        prefetch.handled(stuckMs * handlers.concurrency)
+        handlers.giveBackWaiting()
+      } else if (max === 0 || now < agenda.at) {
+        await latch.wait(max === 0 ? stuckAt : Math.min(stuckAt, agenda.at))
+      } else {
+        try {
+          await look(max)
+          failures = 0
+        } catch (cause) {
+          const error = fromDatabase(cause)
+          if (!isTaking() && state !== 'paused') return
+          if (!isTransient(error)) throw error
+          const retryMs = Math.min(50 * 2 ** failures++, 1000) * (0.75 + Math.random() / 2)
+          emit({ type: 'consumer.error', queue, error, retryMs })
+          agenda.retryIn(retryMs)
+        }
       }
-      // From here on a notification counts for the next look: this one may not see what it announces.
-      lookAt = Number.POSITIVE_INFINITY
-      try {
-        accept(await claim<Payload>(client, { queue, schema: definition.payload, max, leaseMs, isKept: true }))
-        failures = 0
-        if (state === 'draining' && isDrained && lookAt > performance.now()) state = 'stopping'
-      } catch (cause) {
-        const error = fromDatabase(cause)
-        if (!isTransient(error)) throw error
-        const retryMs = Math.min(50 * 2 ** failures++, 1000) * (0.75 + Math.random() / 2)
-        emit({ type: 'consumer.error', queue, error, retryMs })
-        lookAt = performance.now() + retryMs
-      }
     }
-  }
-
-  // --- handling
-
-  const startHandlers = (): void => {
-    while (running.size < concurrency && buffer.length > 0 && state !== 'paused') {
-      const control = buffer.shift()!
-      if (!control.held.lost) void handle(control)
-    }
-    latch.set()
-  }
-
-  const handle = async (control: MessageControl<Payload>): Promise<void> => {
-    const { message } = control
-    running.add(control)
-    const startedAt = performance.now()
-    emit({ type: 'message.started', queue, id: message.id, attempt: message.attempt, latenessMs: message.latenessMs })
-    let failure: { readonly error: unknown } | undefined
-    try {
-      await handler(message)
-    } catch (error) {
-      failure = { error }
-    }
-    const runMs = performance.now() - startedAt
-    prefetch.handled(runMs)
-    running.delete(control)
-    startHandlers()
-    await settling(control, async () => {
-      // What a handler throws because the consumer wants its message back is no failure of the message.
-      if (failure && wantedBack.has(control) && !control.settlement() && !control.held.lost) {
-        await giveBack(client, control)
-        report.released++
-        return
-      }
-      await (failure ? settleThrown(client, control, failure.error) : settleReturned(client, control, runMs))
-      report.finished++
-    })
-    if (state === 'draining' && running.size === 0) lookAt = 0
-    latch.set()
-  }
-
-  /** Runs a settle to its end. What fails here ends with the lease, and the message comes again. */
-  const settling = async (control: MessageControl<Payload>, settle: () => Promise<void>): Promise<void> => {
-    settlingCount++
-    try {
-      await settle()
-    } catch (cause) {
-      const error = fromDatabase(cause) // a lost lease has told of itself already
-      if (error.code !== 'lease.lost')
-        emit({ type: 'consumer.error', queue, error, retryMs: control.held.trustedUntil - performance.now() })
-    } finally {
-      settlingCount--
-      progress.set()
-    }
-  }
-
-  /** Gives back what is claimed and not started. */
-  const releaseBuffer = async (): Promise<void> => {
-    const release = (control: MessageControl<Payload>): Promise<void> =>
-      settling(control, async () => {
-        await giveBack(client, control)
-        report.released++
-      })
-    await Promise.all(buffer.splice(0).map(release))
   }
 
   // --- stopping
 
-  const progress = createLatch()
-  const wantedBack = new WeakSet<MessageControl<Payload>>()
-  const abortHandlers = (): void => {
-    for (const control of running) {
-      wantedBack.add(control)
-      control.abort(new DueqError('consumer.stopped', `The consumer of queue "${queue}" stops.`))
-    }
-  }
-
   let stopping: Promise<StopReport> | undefined
+  let deadline = Number.POSITIVE_INFINITY
+  /** Begins to stop. A later call may only hurry: an earlier deadline, no drain, signals. */
   const stop = async (options: StopOptions = {}): Promise<StopReport> => {
-    knownOptions('stop', options, ['mode', 'deadline'])
-    const mode = oneOf('mode', options.mode ?? 'finish', ['finish', 'release', 'drain'])
-    const deadlineMs = durationMs('deadline', options.deadline ?? '30s', { max: '1d' })
-    if (mode === 'release') abortHandlers()
-    stopping ??= finish(mode, performance.now() + deadlineMs)
+    const { mode, deadlineMs } = checkStop('stop', options)
+    deadline = Math.min(deadline, performance.now() + deadlineMs)
+    if (mode === 'release') handlers.askBack()
+    if (state === 'running' || state === 'paused') state = mode === 'drain' ? 'draining' : 'stopping'
+    else if (state === 'draining' && mode !== 'drain') state = 'stopping'
+    stopping ??= finish()
+    if (!isTaking()) handlers.giveBackWaiting()
+    progress.set()
+    latch.set()
     return stopping
   }
 
-  const finish = async (mode: 'finish' | 'release' | 'drain', deadline: number): Promise<StopReport> => {
-    if (state === 'running' || state === 'paused') state = mode === 'drain' ? 'draining' : 'stopping'
-    Object.assign(report, { finished: 0, released: 0 })
-    lookAt = Math.min(lookAt, performance.now())
-    latch.set()
-    const isBusy = (): boolean => state === 'draining' || running.size > 0 || settlingCount > 0
-    if (mode !== 'drain') await releaseBuffer()
+  const finish = async (): Promise<StopReport> => {
+    const before = { ...handlers.counts }
+    agenda.wake(null)
+    const isSettling = (): boolean => isLooping || handlers.settling > 0
+    const isBusy = (): boolean => state === 'draining' || handlers.running > 0 || isSettling()
+    await Promise.resolve() // a stop that changes its mind in the same turn counts as one
     while (isBusy() && performance.now() < deadline) await progress.wait(deadline)
     if (state === 'draining') state = 'stopping'
-    report.stillRunning = running.size
+    const stillRunning = handlers.running
+    handlers.askBack()
+    handlers.abandon()
+    handlers.giveBackWaiting()
     latch.set()
-    if (buffer.length > 0) await releaseBuffer()
-    abortHandlers()
-    for (const { held } of running) client.leases.drop(held)
-    await looping
+    const graceEnd = performance.now() + graceMs
+    while (isSettling() && performance.now() < graceEnd) await progress.wait(graceEnd)
     unsubscribe()
     options.signal?.removeEventListener('abort', onAbort)
     client.open.delete(consumer)
     if (state !== 'failed') state = 'stopped'
     emit({ type: 'consumer.stopped', queue, consumer: client.name })
-    return { ...report }
+    const { finished, released } = handlers.counts
+    const result = { finished: finished - before.finished, released: released - before.released, stillRunning }
+    if (failed) rejectStopped(failed)
+    else resolveStopped(result)
+    return result
   }
 
-  const onAbort = (): void => void stop().catch(() => {})
+  const onAbort = (): void => void stop()
   const unsubscribe = client.wakeups.subscribe(queue, (readyAtSeconds) => {
-    if (readyAtSeconds === null) lookAt = 0
-    else lookAtDatabaseTime(readyAtSeconds * 1000)
+    agenda.wake(readyAtSeconds === null ? null : readyAtSeconds * 1000)
     latch.set()
   })
 
   emit({ type: 'consumer.started', queue, consumer: client.name })
   let failed: DueqError | undefined
-  const looping = claimLoop().then(
-    () => progress.set(),
-    (error: DueqError) => {
-      failed = error
-      state = 'failed'
-      emit({ type: 'consumer.error', queue, error, retryMs: Number.POSITIVE_INFINITY })
-      progress.set()
-    },
-  )
-  const stopped = looping.then(async () => {
-    const result = await (stopping ??= finish('finish', performance.now() + 30_000))
-    if (failed) throw failed
-    return result
+  let resolveStopped: (report: StopReport) => void
+  let rejectStopped: (error: DueqError) => void
+  const stopped = new Promise<StopReport>((resolve, reject) => {
+    resolveStopped = resolve
+    rejectStopped = reject
   })
   stopped.catch(() => {}) // told by the event; whoever awaits `stopped` is told as well
+
+  let isLooping = true
+  const onLoopEnd = (): void => {
+    isLooping = false
+    progress.set()
+  }
+  claimLoop().then(onLoopEnd, (error: DueqError) => {
+    failed = error
+    state = 'failed'
+    emit({ type: 'consumer.error', queue, error, retryMs: Number.POSITIVE_INFINITY })
+    onLoopEnd()
+    void stop()
+  })
 
   const consumer: Consumer = {
     pause() {
       if (state !== 'running') return
       state = 'paused'
-      void releaseBuffer()
+      handlers.giveBackWaiting()
     },
     resume() {
       if (state !== 'paused') return
       state = 'running'
-      lookAt = 0
+      agenda.wake(null)
       latch.set()
     },
     setConcurrency(value) {
-      concurrency = wholeNumber('concurrency', value, 1, 10_000)
-      startHandlers()
+      handlers.concurrency = wholeNumber('concurrency', value, 1, 10_000)
+      latch.set()
     },
     get status() {
-      const lastClaimAt = lastClaim?.at ?? null
-      return {
-        state,
-        concurrency,
-        running: running.size,
-        buffered: buffer.length,
-        settling: settlingCount,
-        lastClaimAt,
-      }
+      const { concurrency, running, waiting, settling } = handlers
+      return { state, concurrency, running, buffered: waiting, settling, lastClaimAt }
     },
     stopped,
     stop,

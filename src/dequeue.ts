@@ -1,11 +1,12 @@
 // Raw dequeue: the messages and nothing more. The lease is watched, so that a late settle is refused, but not extended.
-// A long poll waits here, in the client, between short statements; nothing ever waits inside the database.
+// A long poll waits here, in the client, between short statements; nothing ever waits inside the database. What is claimed
+// while the client closes could not be settled any more, so it is given back.
 import { claim } from './claim.js'
 import type { Client, Stoppable } from './client.js'
 import type { QueueDefinition } from './definition.js'
 import { DueqError } from './errors.js'
 import { createLatch } from './latch.js'
-import { epochMs, type Message } from './message.js'
+import { epochMs, type Message, type MessageControl } from './message.js'
 import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type DequeueOptions = {
@@ -33,7 +34,9 @@ export async function dequeue<Payload>(
   const { signal } = options
   const deadline = performance.now() + waitMs
   const latch = createLatch()
+  const done = createLatch()
   let isClosing = false
+  let releasedCount = 0
   let wokenAt = Number.POSITIVE_INFINITY
   let clock = { localMs: 0, databaseMs: Number.POSITIVE_INFINITY }
 
@@ -50,10 +53,11 @@ export async function dequeue<Payload>(
         })
       : () => {}
   const open: Stoppable = {
-    async stop() {
+    async stop({ deadline = '30s' }) {
       isClosing = true
       latch.set()
-      return { finished: 0, released: 0, stillRunning: 0 }
+      await done.wait(performance.now() + durationMs('deadline', deadline, { max: '1d' }))
+      return { finished: 0, released: releasedCount, stillRunning: 0 }
     },
   }
   client.open.add(open)
@@ -66,19 +70,30 @@ export async function dequeue<Payload>(
         queue: queue.name,
         schema: queue.payload,
         max,
+        handlers: 1,
         leaseMs,
         isKept: false,
       })
-      if (controls.length > 0 || isClosing) return controls.map(({ message }) => message)
+      if (isClosing) {
+        const release = ({ message }: MessageControl<Payload>): Promise<void> =>
+          message.release().then(
+            () => void releasedCount++,
+            () => {}, // the lease ends
+          )
+        await Promise.all(controls.map(release))
+        return []
+      }
+      if (controls.length > 0) return controls.map(({ message }) => message)
       clock = { localMs: receivedAt, databaseMs: polledAtMs }
       const knownMs = polled.nextReadyAt === null ? Number.POSITIVE_INFINITY : epochMs(polled.nextReadyAt) - polledAtMs
       const lookAt = (): number => Math.min(receivedAt + Math.min(knownMs, polled.pollIntervalMs), wokenAt, deadline)
       while (!isClosing && !signal?.aborted && performance.now() < lookAt()) await latch.wait(lookAt())
-      if (performance.now() >= deadline && wokenAt > performance.now()) return []
+      if (isClosing || (performance.now() >= deadline && wokenAt > performance.now())) return []
     }
   } finally {
     unsubscribe()
     signal?.removeEventListener('abort', onAbort)
     client.open.delete(open)
+    done.set()
   }
 }

@@ -94,6 +94,7 @@ const codeOfSqlState: Readonly<Record<string, DueqErrorCode>> = {
   DQ006: 'queue.not_empty',
   '22007': 'instant.invalid',
   '22008': 'instant.invalid',
+  '22009': 'instant.invalid',
   '22021': 'option.invalid',
   '22P05': 'payload.not_json',
   '22P02': 'payload.not_json',

@@ -2,7 +2,8 @@
 // unless the body has settled it; leaving the loop with an unsettled message nacks it, because `throw` and `break` look the
 // same from here and a message that breaks the loop must not come back for ever.
 import type { Client } from './client.js'
-import { type ConsumeOptions, startConsumer } from './consumer.js'
+import type { ConsumeOptions } from './consume-options.js'
+import { startConsumer } from './consumer.js'
 import type { QueueDefinition } from './definition.js'
 import { DueqError } from './errors.js'
 import { createLatch } from './latch.js'

@@ -6,7 +6,7 @@
 //
 // Invariant: the trust in a lease never outlasts the lease. It is measured on the monotonic clock of this process from the
 // moment BEFORE the claim (or extension) was sent, so clocks that differ between hosts do not matter, nor does the time the
-// answer took. One failed extension is no lost lease: the next one comes a good while before the trust runs out.
+// answer took. One extension that failed or hangs is no lost lease: two more are sent before the trust runs out.
 import { LeaseLostError } from './errors.js'
 import type { Outcome } from './statements.js'
 
@@ -77,12 +77,12 @@ export function createLeases(extend: Extend): Leases {
     },
     extended(held, leaseMs, sentAt) {
       held.trustedUntil = Math.max(held.trustedUntil, sentAt + leaseMs)
-      groupOf.get(held)?.moved(held)
     },
     isTrusted(held) {
       if (held.lost) return false
       if (performance.now() < held.trustedUntil) return true
       groupOf.get(held)?.lose(held, ranOut)
+      held.lost ??= new LeaseLostError(held.id, held.attempt, ranOut) // one that was dropped has no group
       return false
     },
     close() {
@@ -97,26 +97,28 @@ export function createLeases(extend: Extend): Leases {
 
 const ranOut = 'it was not extended in time'
 const taken = 'another consumer has the message, or it was settled or removed'
+const maxBatch = 1000
 
 type Group = {
   add(held: Held, lose: (why: string) => void): void
   remove(held: Held): void
-  moved(held: Held): void
   lose(held: Held, why: string): void
   close(): void
 }
 
 /**
- * The leases of one length. They are kept in the order in which their trust runs out, which insertion and extension keep
- * by themselves, so that one timer each for watching and extending looks only at the front, however many there are.
+ * The leases of one length, with one alarm for watching and one for extending. The order in which they run out is not the
+ * order in which they came (claims overtake each other, handlers extend by lengths of their own), so an alarm looks at all
+ * of them; it goes off a few times per lease length, and a few thousand leases take it less than a millisecond.
  */
 function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held: Held) => void): Group {
   const members = new Map<Held, (why: string) => void>()
-  // Extended when a third of the lease is used: two more tries fit before the trust runs out.
+  // The first is extended when a third of its lease is used, and all those of which a sixth is used go with it: a
+  // statement per sixth of the lease at most, however the claims were spread.
   const extendBeforeMs = (leaseMs * 2) / 3
+  const goAlongBeforeMs = (leaseMs * 5) / 6
+  const answerWithinMs = leaseMs / 5
   const retryMs = Math.min(leaseMs / 12, 1000)
-  let watchTimer: NodeJS.Timeout | undefined
-  let extendTimer: NodeJS.Timeout | undefined
   let isExtending = false
 
   const lose = (held: Held, why: string): void => {
@@ -127,88 +129,109 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     onLost(why)
   }
 
-  const watch = (): void => {
-    watchTimer = undefined
+  const watch = createAlarm(() => {
     const now = performance.now()
+    let firstAt = Number.POSITIVE_INFINITY
     for (const held of members.keys()) {
-      if (held.trustedUntil > now) {
-        watchTimer = after(held.trustedUntil - now, watch)
-        return
-      }
-      lose(held, ranOut)
+      if (held.trustedUntil <= now) lose(held, ranOut)
+      else firstAt = Math.min(firstAt, held.trustedUntil)
     }
-  }
+    watch.arm(firstAt)
+  })
 
-  const extendDue = async (): Promise<void> => {
-    extendTimer = undefined
-    if (isExtending || !extend) return
-    if (!watchTimer) watch()
+  /** Sends one extension; true where there is something to repeat. An answer counts however late it comes. */
+  const send = async (extend: Extend, batch: readonly Held[]): Promise<boolean> => {
     const sentAt = performance.now()
-    const due: Held[] = []
-    for (const held of members.keys()) {
-      if (held.trustedUntil <= sentAt) lose(held, ranOut)
-      else if (held.trustedUntil - sentAt > extendBeforeMs || due.length === 1000) break
-      else due.push(held)
-    }
-    if (due.length === 0) return armExtend()
-    isExtending = true
-    let retry = false
     try {
-      due.sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
       const outcomes = await extend(
-        due.map(({ id }) => id),
-        due.map(({ attempt }) => attempt),
+        batch.map(({ id }) => id),
+        batch.map(({ attempt }) => attempt),
         leaseMs,
       )
       const exceptions = new Map(outcomes.map(({ id, outcome }) => [id, outcome]))
-      for (const held of due) {
+      for (const held of batch) {
         const outcome = exceptions.get(held.id)
         if (outcome === 'lost') lose(held, taken)
-        else if (outcome === 'busy') retry = true
-        else if (members.has(held)) {
-          held.trustedUntil = Math.max(held.trustedUntil, sentAt + leaseMs)
-          moved(held)
-        }
+        else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, sentAt + leaseMs)
       }
+      return exceptions.size > 0
     } catch {
-      retry = true // the watchdog decides; until it does, the next try may succeed
+      return true // the watch decides; until it does, the next try may succeed
     }
+  }
+
+  const extending = createAlarm(async () => {
+    if (!extend || isExtending) return
+    const now = performance.now()
+    const due: Held[] = []
+    let firstUntil = Number.POSITIVE_INFINITY
+    for (const held of members.keys()) {
+      if (held.trustedUntil <= now) continue
+      firstUntil = Math.min(firstUntil, held.trustedUntil)
+      if (held.trustedUntil - now <= goAlongBeforeMs) due.push(held)
+    }
+    if (firstUntil - now > extendBeforeMs) return extending.arm(firstUntil - extendBeforeMs)
+    due.sort((a, b) => a.trustedUntil - b.trustedUntil)
+    const batch = due.slice(0, maxBatch).sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
+    isExtending = true
+    const isToRepeat = await orTrueAfter(answerWithinMs, send(extend, batch))
     isExtending = false
-    armExtend(retry ? retryMs : 0)
-  }
-
-  const armExtend = (atLeastMs = 0): void => {
-    const first = members.keys().next().value
-    if (!extend || !first || extendTimer || isExtending) return
-    const inMs = first.trustedUntil - extendBeforeMs - performance.now()
-    extendTimer = after(Math.max(inMs, atLeastMs), () => void extendDue())
-  }
-
-  const moved = (held: Held): void => {
-    const onLost = members.get(held)
-    if (!onLost) return
-    members.delete(held)
-    members.set(held, onLost)
-  }
+    if (members.size > 0) extending.arm(performance.now() + (isToRepeat ? retryMs : 0))
+  })
 
   return {
     add(held, onLost) {
       members.set(held, onLost)
-      watchTimer ??= after(held.trustedUntil - performance.now(), watch)
-      armExtend()
+      watch.arm(held.trustedUntil)
+      if (extend && !isExtending) extending.arm(held.trustedUntil - extendBeforeMs)
     },
     remove: (held) => void members.delete(held),
-    moved,
     lose,
     close() {
-      clearTimeout(watchTimer)
-      clearTimeout(extendTimer)
       members.clear()
+      watch.clear()
+      extending.clear()
     },
   }
 }
 
-/** A timer that does not keep the process alive: whoever works on a message does. */
-function after(ms: number, run: () => void): NodeJS.Timeout {
-  return setTimeout(run, Math.max(Math.ceil(ms), 1)).unref()
+type Alarm = {
+  /** Goes off at this instant of `performance.now()`, unless it goes off sooner anyway. */
+  arm(at: number): void
+  clear(): void
+}
+
+/** One timer. It does not keep the process alive: whoever works on a message does. */
+function createAlarm(run: () => unknown): Alarm {
+  let armedAt = Number.POSITIVE_INFINITY
+  let timer: NodeJS.Timeout | undefined
+  const clear = (): void => {
+    clearTimeout(timer)
+    armedAt = Number.POSITIVE_INFINITY
+  }
+  return {
+    arm(at) {
+      if (at >= armedAt) return
+      clearTimeout(timer)
+      armedAt = at
+      timer = setTimeout(
+        () => {
+          armedAt = Number.POSITIVE_INFINITY
+          void run()
+        },
+        Math.max(Math.ceil(at - performance.now()), 1),
+      ).unref()
+    },
+    clear,
+  }
+}
+
+function orTrueAfter(ms: number, outcome: Promise<boolean>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, true).unref()
+    void outcome.then((value) => {
+      clearTimeout(timer)
+      resolve(value)
+    })
+  })
 }

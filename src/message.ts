@@ -106,26 +106,32 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     },
   })
 
-  const refuseSettled = (): void => {
-    if (settlement)
-      throw new DueqError(
-        'message.settled',
-        `Message ${id}, attempt ${attempt}, is settled already (${settlement.as}).`,
-      )
+  const settledError = ({ as }: Settlement): DueqError =>
+    new DueqError('message.settled', `Message ${id}, attempt ${attempt}, is settled already (${as}).`)
+  const refuseLost = (): void => {
     if (!leases.isTrusted(held)) throw held.lost!
   }
-  /** Sends a settle. One that failed for another reason than the lease may be tried again. */
+  /** Why the database refused: while the lease was still ours, only an earlier settle of our own can be the reason. */
+  const refusal = (before: Settlement | undefined): DueqError =>
+    before && performance.now() < held.trustedUntil ? settledError(before) : leases.lose(held)
+
+  /**
+   * Sends a settle. One that failed for another reason than the lease may be tried again, and so may one that was said in
+   * a transaction: that may have been rolled back, to be run again, and the fence knows.
+   */
   const settle = async <T>(intended: Settlement, send: () => Promise<T | null | false>): Promise<T> => {
-    refuseSettled()
+    const before = settlement
+    if (!before) refuseLost()
+    else if (!before.isInTransaction) throw settledError(before)
     settlement = intended
     try {
       const result = await send()
-      if (result === null || result === false) throw leases.lose(held)
+      if (result === null || result === false) throw refusal(before)
       // In a caller's transaction the row is locked from here on: nobody else can have it, nothing can extend it.
       leases.drop(held)
       return result
     } catch (error) {
-      settlement = undefined
+      settlement = before
       throw error
     }
   }
@@ -174,6 +180,8 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     failures: delivery.failures,
     lapses: delivery.lapses,
     get signal() {
+      // After a stop of the process timers run in any order: the handler's own may come before the watch of the lease.
+      if (!settlement) leases.isTrusted(held)
       if (!controller) {
         controller = new AbortController()
         if (stopReason !== undefined) controller.abort(stopReason)
@@ -183,7 +191,8 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     ...verbs(parts.query, false),
     async extend(lease) {
       const extendMs = lease === undefined ? leaseMs : durationMs('lease', lease, { min: '1s', max: '12h' })
-      refuseSettled()
+      if (settlement) throw settledError(settlement)
+      refuseLost()
       const sentAt = performance.now()
       const endsAt = await statements.extend(parts.query, id, attempt, extendMs)
       if (endsAt === null) throw leases.lose(held)
@@ -204,7 +213,12 @@ export function epochMs(text: string): number {
 /** What is stored as the error of a failed attempt: the stack where there is one, bounded. */
 export function errorText(error: unknown): string | null {
   if (error === undefined || error === null) return null
-  const text = error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error)
+  let text: string
+  try {
+    text = error instanceof Error ? String(error.stack ?? `${error.name}: ${error.message}`) : String(error)
+  } catch {
+    text = 'an error that cannot be shown as text' // no prototype, or a toString that throws
+  }
   return text.replaceAll('\u0000', '\uFFFD').toWellFormed().slice(0, 4000)
 }
 

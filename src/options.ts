@@ -186,8 +186,10 @@ function refuseLossy(key: string, value: unknown): unknown {
     if (/\p{Surrogate}/u.test(value))
       throw new Error(`the text${at} contains a lone surrogate, which is not valid Unicode`)
   } else if (value !== null && typeof value === 'object') {
-    for (const name of Object.keys(value))
+    for (const name of Object.keys(value)) {
       if (name.includes('\u0000')) throw new Error('a property name contains the character U+0000')
+      if (/\p{Surrogate}/u.test(name)) throw new Error('a property name contains a lone surrogate')
+    }
     if (Array.isArray(value) && value.some((item) => ['undefined', 'function', 'symbol'].includes(typeof item)))
       throw new Error(`the array${at} contains something that JSON would turn into null`)
   }

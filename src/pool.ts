@@ -45,6 +45,8 @@ export function openPool(source: Source, deadlineMs: number): Pool {
       prepare: source.prepare,
       fetch_types: false,
       connect_timeout: Math.ceil(Math.min(deadlineMs, 10_000) / 1000),
+      // Seconds between tries to connect: the driver's own 20 would keep consumers away from a server that is back.
+      backoff: (retries: number) => Math.min(3 ** retries / 100, 1) * (0.5 + Math.random() / 2),
       onnotice: () => {},
       connection: { application_name: 'dueq' },
     })
@@ -65,7 +67,7 @@ export function openPool(source: Source, deadlineMs: number): Pool {
     query,
     async close() {
       isClosed = true
-      await sql?.end({ timeout: 5 }).catch(() => {})
+      await sql?.end({ timeout: 1 }).catch(() => {})
     },
   }
 }

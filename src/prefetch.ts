@@ -10,13 +10,33 @@ const weight = 0.05
 export type Prefetch = {
   handled(runMs: number): void
   claimed(count: number, payloadChars: number): void
-  size(concurrency: number): number
+  /** How many messages to claim now: 0 where all hands are full, or where so few are free that waiting makes a better batch. */
+  room(hands: Hands): number
 }
+
+/** What a consumer has in hand. */
+export type Hands = {
+  readonly concurrency: number
+  readonly running: number
+  readonly waiting: number
+  readonly settling: number
+}
+
+/** The most messages of one claim. */
+const maxBatch = 1000
 
 /** Makes the measure; `max` bounds its answer. Before the first handler is done nothing is claimed ahead. */
 export function createPrefetch(max: number): Prefetch {
   let meanRunMs: number | undefined
   let meanChars = 0
+
+  const ahead = (concurrency: number): number => {
+    if (meanRunMs === undefined) return 0
+    const byTime = (concurrency * aheadMs) / Math.max(meanRunMs, 0.01)
+    const byMemory = maxChars / Math.max(meanChars, 1)
+    return Math.floor(Math.min(max, byTime, byMemory))
+  }
+
   return {
     handled(runMs) {
       meanRunMs = meanRunMs === undefined ? runMs : meanRunMs + weight * (runMs - meanRunMs)
@@ -24,11 +44,12 @@ export function createPrefetch(max: number): Prefetch {
     claimed(count, payloadChars) {
       if (count > 0) meanChars = Math.max(meanChars * 0.9, payloadChars / count)
     },
-    size(concurrency) {
-      if (meanRunMs === undefined) return 0
-      const byTime = (concurrency * aheadMs) / Math.max(meanRunMs, 0.01)
-      const byMemory = maxChars / Math.max(meanChars, 1)
-      return Math.floor(Math.min(max, byTime, byMemory))
+    room({ concurrency, running, waiting, settling }) {
+      const target = concurrency + ahead(concurrency)
+      if (settling > 2 * target) return 0
+      const free = Math.min(target - running - waiting, maxBatch)
+      if (waiting === 0 && running < concurrency) return Math.max(free, 0)
+      return free >= target / 2 ? free : 0
     },
   }
 }

@@ -1,10 +1,12 @@
 // A queue in the hands of a user: produce, consume, look and operate. A handle is cheap and writes nothing by itself.
 import type { Client } from './client.js'
-import { type ConsumeOptions, type Consumer, type Handler, startConsumer } from './consumer.js'
+import type { ConsumeOptions } from './consume-options.js'
+import { type Consumer, startConsumer } from './consumer.js'
 import { differences, type QueueDefinition } from './definition.js'
 import { type DequeueOptions, dequeue } from './dequeue.js'
 import type { Query } from './driver.js'
 import { DueqError } from './errors.js'
+import type { Handler } from './handlers.js'
 import { iterate, type MessagesOptions } from './iterate.js'
 import type { Message } from './message.js'
 import { knownOptions, messageId, wholeNumber } from './options.js'

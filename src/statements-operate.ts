@@ -146,7 +146,7 @@ export function operatorStatements(schema: string) {
 
     async settings(query: Query, queue?: string): Promise<StoredSettings[]> {
       const rows = await query(
-        `select s.queue, extract(epoch from s.lease)::text, s.max_attempts::text, extract(epoch from s.backoff_base)::text, extract(epoch from s.backoff_max)::text, extract(epoch from s.poll_interval)::text, to_json(s.paused_at)::text from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, extract(epoch from s.lease)::text as lease, s.max_attempts::text, extract(epoch from s.backoff_base)::text as backoff_base, extract(epoch from s.backoff_max)::text as backoff_max, extract(epoch from s.poll_interval)::text as poll_interval, to_json(s.paused_at)::text as paused_at from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -162,7 +162,7 @@ export function operatorStatements(schema: string) {
 
     async stats(query: Query, queue?: string): Promise<QueueStats[]> {
       const rows = await query(
-        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text, to_json(s.next_ready_at)::text, to_json(s.paused_at)::text from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text as ready_for, to_json(s.next_ready_at)::text as next_ready_at, to_json(s.paused_at)::text as paused_at from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -180,7 +180,7 @@ export function operatorStatements(schema: string) {
 
     async peek(query: Query, queue: string, max: number, id?: string): Promise<MessageState[]> {
       const rows = await query(
-        `select m.id::text, m.state, m.priority::text, to_json(m.due_at)::text, to_json(m.ready_at)::text, m.attempt::text, m.failures::text, m.leased_by, m.payload::text, m.headers::text, m.last_error from ${f}message_states as m where m.queue = $1::text and ($3::text is null or m.id = $3::text::bigint) order by m.priority, m.ready_at, m.id limit $2::text::integer`,
+        `select m.id::text, m.state, m.priority::text, to_json(m.due_at)::text as due_at, to_json(m.ready_at)::text as ready_at, m.attempt::text, m.failures::text, m.leased_by, m.payload::text, m.headers::text, m.last_error from ${f}message_states as m where m.queue = $1::text and ($3::text is null or m.id = $3::text::bigint) order by m.priority, m.ready_at, m.id limit $2::text::integer`,
         [queue, String(max), id ?? null],
       )
       return rows.map((row) => ({
@@ -200,7 +200,7 @@ export function operatorStatements(schema: string) {
 
     async dead(query: Query, queue: string | undefined, max: number, id?: string): Promise<DeadMessage[]> {
       const rows = await query(
-        `select d.id::text, d.queue, d.reason, to_json(d.died_at)::text, d.attempt::text, d.failures::text, d.lapses::text, to_json(d.due_at)::text, d.payload::text, d.headers::text, d.last_error from ${f}dead_messages as d where ($1::text is null or d.queue = $1::text) and ($3::text is null or d.id = $3::text::bigint) order by d.id limit $2::text::integer`,
+        `select d.id::text, d.queue, d.reason, to_json(d.died_at)::text as died_at, d.attempt::text, d.failures::text, d.lapses::text, to_json(d.due_at)::text as due_at, d.payload::text, d.headers::text, d.last_error from ${f}dead_messages as d where ($1::text is null or d.queue = $1::text) and ($3::text is null or d.id = $3::text::bigint) order by d.id limit $2::text::integer`,
         [queue ?? null, String(max), id ?? null],
       )
       return rows.map((row) => ({
@@ -234,9 +234,14 @@ export function instant(json: string | null): string | null {
   return json === null ? null : json.slice(1, -1)
 }
 
-/** Milliseconds as an interval. */
+/**
+ * Milliseconds as an interval, to the microsecond. In hours and a rest, because before PostgreSQL 15 no field of an
+ * interval goes beyond 2^31 (24 days of milliseconds), and because days are not always of 24 hours.
+ */
 export function interval(ms: number | undefined): string | null {
-  return ms === undefined ? null : `${ms} milliseconds`
+  if (ms === undefined) return null
+  const hours = Math.floor(ms / 3_600_000)
+  return `${hours} hours ${Number((ms - hours * 3_600_000).toFixed(3))} milliseconds`
 }
 
 /** A number as text. */

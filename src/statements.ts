@@ -3,7 +3,8 @@
 //
 // Arguments are named and columns are listed, so that a later schema can add some. Parameters are text with a cast behind
 // them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
-// form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds.
+// form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds. Each column of a statement has a
+// name of its own, or a driver that gives rows as objects would lose some.
 import type { Query, Row } from './driver.js'
 import { firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
 
@@ -19,6 +20,14 @@ export type Delivery = {
   readonly leaseEndsAt: string
   readonly failures: number
   readonly lapses: number
+}
+
+/** What a poll asks for. `leaseMs` undefined: the lease of the queue. `handlers`: how many messages start at once. */
+export type Poll = {
+  readonly max: number
+  readonly leaseMs: number | undefined
+  readonly consumer: string
+  readonly handlers: number
 }
 
 /** What a poll gives: the messages, the time of the database, and when to look again. */
@@ -52,7 +61,7 @@ export function statements(schema: string) {
   const f = `"${schema}".`
   const enqueueText = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb) as e`
   const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => $3::text::interval[], ats => $4::text::timestamptz[], priorities => $5::text::integer[], dedup_keys => $6::text::text[], headers => $7::text::jsonb[]) as e order by e.ordinality`
-  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text, to_json(p.enqueued_at)::text, to_json(p.lease_ends_at)::text, p.failures::text, p.lapses::text, to_json(p.polled_at)::text, to_json(p.next_ready_at)::text, extract(epoch from p.poll_interval)::text from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text) as p`
+  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text as due_at, to_json(p.enqueued_at)::text as enqueued_at, to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, to_json(p.polled_at)::text as polled_at, to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
   return {
     ...operatorStatements(schema),
 
@@ -84,14 +93,8 @@ export function statements(schema: string) {
       return rows.map(enqueued)
     },
 
-    async poll(
-      query: Query,
-      queue: string,
-      max: number,
-      leaseMs: number | undefined,
-      consumer: string,
-    ): Promise<Polled> {
-      const rows = await query(pollText, [queue, String(max), interval(leaseMs), consumer])
+    async poll(query: Query, queue: string, { max, leaseMs, consumer, handlers }: Poll): Promise<Polled> {
+      const rows = await query(pollText, [queue, String(max), interval(leaseMs), consumer, String(handlers)])
       const last = rows[rows.length - 1]!
       return {
         deliveries: rows.slice(0, -1).map(delivery),

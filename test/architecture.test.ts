@@ -11,10 +11,11 @@ const layers = [
   ['queue'],
   ['iterate', 'dequeue', 'produce'],
   ['consumer'],
-  ['settle', 'prefetch'],
+  ['handlers'],
+  ['settle', 'prefetch', 'agenda'],
   ['claim'],
   ['client'],
-  ['connect-options', 'message', 'wakeup', 'schema', 'migrate'],
+  ['connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['lease', 'pool', 'coalesce', 'latch'],
   ['definition'],
   ['statements'],
@@ -27,7 +28,7 @@ const sources = readdirSync(src, { recursive: true })
   .map(String)
   .filter((file) => file.endsWith('.ts'))
   .map((file) => ({ file, text: readFileSync(join(src, file), 'utf8') }))
-const isCli = (file: string): boolean => file.startsWith('cli')
+const isCli = (file: string): boolean => file.startsWith('cli/')
 const level = (name: string): number => layers.findIndex((names) => names.includes(name))
 
 test('every file of the library has its place', () => {

@@ -41,7 +41,11 @@ function start(name: string) {
 test('every program passes a strict type check against the shipped types', () => {
   writeFileSync(
     join(folder, 'tsconfig.json'),
-    JSON.stringify({ extends: '../../../tsconfig.json', compilerOptions: { skipLibCheck: false, noEmit: true }, include: ['*.ts'] }),
+    JSON.stringify({
+      extends: '../../../tsconfig.json',
+      compilerOptions: { skipLibCheck: false, noEmit: true },
+      include: ['*.ts'],
+    }),
   )
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
   const { stdout } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' })
@@ -73,6 +77,7 @@ test.for(['worker', 'readme'])('%s.ts handles a message and stops on SIGTERM', a
 test('the SQL of the usage page runs', async () => {
   const client = new pg.Client(database.url)
   await client.connect()
-  for (const code of blocks(read('docs/usage.md'), 'sql')) await client.query(code.replaceAll('dueq.', `${database.schema}.`))
+  for (const code of blocks(read('docs/usage.md'), 'sql'))
+    await client.query(code.replaceAll('dueq.', `${database.schema}.`))
   await client.end()
 })

@@ -123,3 +123,13 @@ it('promise 2b: redrive waits for a transaction that enqueues the key of a dead 
   expect(await waiting).toEqual([])
   expect(await engine.rows('select id from dueq.dead_messages where queue = $1', [queue])).toEqual([{ id: dead.id }])
 })
+
+it('promise 7: messages enqueued together come in the order of their payloads, whatever their dedup keys', async () => {
+  const queue = await engine.queue()
+  await engine.rows(
+    `select id from dueq.enqueue_many($1, array['1', '2', '3', '4']::jsonb[], dedup_keys => array['z', null, 'a', 'm'])`,
+    [queue],
+  )
+  const payloads = await engine.rows<{ payload: number }>(`select payload from dueq.dequeue($1, max => 10)`, [queue])
+  expect(payloads.map(({ payload }) => payload)).toEqual([1, 2, 3, 4])
+})

@@ -1,0 +1,26 @@
+// Bad inputs to the SQL functions, as psql or another language would send them; `dueq.` stands for the schema of the test.
+export const statements: readonly (readonly [what: string, sqlState: string, says: RegExp, text: string])[] = [
+  ['an unknown queue', 'DQ001', /"typo" does not exist/, `select dueq.enqueue('typo', '1')`],
+  ['poll of an unknown queue', 'DQ001', /"typo"/, `select dueq.dequeue('typo')`],
+  ['a payload of SQL null', 'DQ002', /JSON value null/, `select dueq.enqueue('q1', null)`],
+  ['a negative delay', 'DQ002', /delay.*from 0 to 100 years/, `select dueq.enqueue('q1', '1', delay => '-1s')`],
+  ['an endless instant', 'DQ002', /100 years ahead/, `select dueq.enqueue('q1', '1', at => 'infinity')`],
+  ['a priority out of range', 'DQ002', /smaller first/, `select dueq.enqueue('q1', '1', priority => 101)`],
+  ['headers that are a list', 'DQ002', /a JSON object, got array/, `select dueq.enqueue('q1', '1', headers => '[]')`],
+  ['a lease too short', 'DQ002', /from 1 second to 12 hours/, `select dueq.dequeue('q1', lease => '0.5s')`],
+  ['too many at once', 'DQ002', /from 1 to 10000/, `select dueq.dequeue('q1', max => 10001)`],
+  [
+    'arrays of unequal length',
+    'DQ002',
+    /as long as payloads/,
+    `select dueq.enqueue_many('q1', array['1']::jsonb[], priorities => '{1,2}')`,
+  ],
+  ['a payload above 1 MB', 'DQ003', /limit is 1048576/, `select dueq.enqueue('q1', to_jsonb(repeat('x', 1048576)))`],
+  ['delay and at', 'DQ004', /both delay and at/, `select dueq.enqueue('q1', '1', delay => '1s', at => now())`],
+  ['a bad queue name', 'DQ005', /bad queue name "a b"/, `select dueq.create_queue('a b')`],
+  ['dropping a queue that holds messages', 'DQ006', /not empty/, `select dueq.drop_queue('q1')`],
+  ['a misspelt argument', '42883', /does not exist/, `select dueq.enqueue('q1', '1', dealy => '1s')`],
+  ['a payload that is no JSON', '22P02', /invalid input syntax for type json/, `select dueq.enqueue('q1', '{')`],
+  ['U+0000 in a payload', '22P05', /unsupported Unicode escape/, `select dueq.enqueue('q1', '"\\u0000"')`],
+  ['a table written by hand', '23514', /messages_priority_check/, `update dueq.messages set priority = 200`],
+]

@@ -1,0 +1,106 @@
+/**
+ * A connected client on a schema of its own, as most tests of the client want it.
+ *
+ * Queues get names of their own, so that tests of one file do not meet; events are kept, so that a test can wait for one
+ * instead of sleeping.
+ */
+import {
+  type ConnectOptions,
+  connect,
+  type Dueq,
+  type DueqEvent,
+  defineQueue,
+  type QueueSettings,
+} from '../../src/index.js'
+import type { QueueHandle } from '../../src/queue.js'
+import { freshSchema, type TestSchema } from '../support/database.js'
+
+export type TestClient = TestSchema & {
+  readonly dueq: Dueq
+  readonly events: readonly DueqEvent[]
+  /** Resolves with the first event of the type, earlier ones included; fails after 5 s. */
+  event<T extends DueqEvent['type']>(type: T): Promise<Extract<DueqEvent, { type: T }>>
+  /** One more client on the schema, closed with the others. */
+  another(options?: ConnectOptions): Dueq
+  /** Creates a queue with a name of its own. */
+  queue<Payload = unknown>(settings?: QueueSettings): Promise<QueueHandle<Payload, Payload>>
+  /** How many messages are stored, dead letters included. */
+  messageCount(): Promise<number>
+}
+
+export async function startClient(options: ConnectOptions = {}): Promise<TestClient> {
+  const test = await freshSchema()
+  const events: DueqEvent[] = []
+  const waiting = new Set<() => void>()
+  const clients: Dueq[] = []
+  const another = (more: ConnectOptions = {}): Dueq => {
+    const isShared = more.sql ?? more.pool ?? more.query
+    const dueq = connect({ ...(isShared ? {} : { url: test.url }), schema: test.schema, onEvent: () => {}, ...more })
+    clients.push(dueq)
+    return dueq
+  }
+  const dueq = another({
+    ...options,
+    onEvent(event) {
+      events.push(event)
+      for (const look of [...waiting]) look()
+    },
+  })
+  const close = async (): Promise<void> => {
+    await Promise.all(clients.map((client) => client.close({ deadline: '2s' })))
+    await test.close()
+  }
+  let queueCount = 0
+  return {
+    ...test,
+    dueq,
+    events,
+    event: <T extends DueqEvent['type']>(type: T) =>
+      new Promise<Extract<DueqEvent, { type: T }>>((resolve, reject) => {
+        const look = (): void => {
+          const found = events.find((event) => event.type === type)
+          if (!found) return
+          clearTimeout(timer)
+          waiting.delete(look)
+          resolve(found as Extract<DueqEvent, { type: T }>)
+        }
+        const timer = setTimeout(() => reject(new Error(`No event ${type} within 5 s`)), 5_000)
+        waiting.add(look)
+        look()
+      }),
+    another,
+    async queue<Payload>(settings: QueueSettings = {}) {
+      const queue = defineQueue<Payload>(`q${++queueCount}`, settings)
+      await dueq.ensure([queue])
+      return dueq.queue(queue)
+    },
+    async messageCount() {
+      const name = test.sql(test.schema)
+      const [row] = await test.sql`
+        select (select count(*) from ${name}.messages)::int + (select count(*) from ${name}.dead_letters)::int as count`
+      return row!['count'] as number
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** The code of the error that the promise rejects with; 'none' where it resolves. */
+export async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise
+    return 'none'
+  } catch (error) {
+    return String((error as { readonly code?: unknown }).code)
+  }
+}
+
+/** The code of the error that the function throws; 'none' where it does not. */
+export function codeThrown(run: () => unknown): string {
+  try {
+    run()
+    return 'none'
+  } catch (error) {
+    return String((error as { readonly code?: unknown }).code)
+  }
+}

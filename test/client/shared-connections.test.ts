@@ -1,0 +1,72 @@
+import pg from 'pg'
+import postgres from 'postgres'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { killAll, startProcess } from '../support/processes.js'
+import { startClient, type TestClient } from './client.js'
+
+let test: TestClient
+beforeAll(async () => {
+  test = await startClient()
+})
+afterAll(async () => {
+  killAll()
+  await test.close()
+})
+
+it('a shared postgres.js instance is never ended', async () => {
+  const sql = postgres(test.url, { max: 2, onnotice: () => {} })
+  const dueq = test.another({ sql })
+  await dueq.check()
+  await dueq.close()
+  expect((await sql`select 1 as one`)[0]).toEqual({ one: 1 })
+  await sql.end()
+})
+
+it('a shared pg pool is never ended', async () => {
+  const pool = new pg.Pool({ connectionString: test.url, max: 2 })
+  const dueq = test.another({ pool })
+  await dueq.check()
+  await dueq.close()
+  expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+  await pool.end()
+})
+
+it('close ends the connections that dueq opened, the listening one included', async () => {
+  const queue = await test.queue({ pollInterval: '1h' })
+  const url = `${test.url}${test.url.includes('?') ? '&' : '?'}application_name=x`
+  const dueq = test.another({ url, name: 'closing' })
+  const before = await sessionPids()
+  const waiting = dueq.queue(queue.name).dequeue({ wait: '20s' })
+  await until(async () => (await dueq.check()).isListening)
+  const opened = (await sessionPids()).filter((pid) => !before.includes(pid))
+  expect(opened.length).toBeGreaterThanOrEqual(2)
+  await dueq.close()
+  expect(await waiting).toEqual([])
+  await until(async () => (await sessionPids()).every((pid) => !opened.includes(pid)))
+})
+
+it.each(['url', 'sql'])('after close nothing of dueq keeps the process alive (%s)', async (how) => {
+  const queue = await test.queue()
+  const child = startProcess('test/client/fixtures/close-and-exit.mjs', [how, queue.name], {
+    TEST_URL: test.url,
+    TEST_SCHEMA: test.schema,
+  })
+  await child.waitForLine((line) => line === 'closed')
+  const closedAt = performance.now()
+  expect(await child.exited).toEqual({ code: 0, signal: null })
+  expect(performance.now() - closedAt).toBeLessThan(1_500)
+})
+
+async function sessionPids(): Promise<readonly number[]> {
+  const rows =
+    await test.sql`select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
+  return rows.map((row) => row['pid'] as number)
+}
+
+async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 5_000
+  while (!(await isTrue())) {
+    if (performance.now() > deadline) throw new Error('It did not come true within 5 s')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

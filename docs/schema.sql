@@ -220,6 +220,7 @@ CREATE OR REPLACE FUNCTION ack(id bigint, attempt integer)
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 begin
@@ -235,6 +236,7 @@ CREATE OR REPLACE FUNCTION ack_many(ids bigint[], attempts integer[])
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -257,6 +259,7 @@ CREATE OR REPLACE FUNCTION cancel(id bigint)
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -347,6 +350,7 @@ CREATE OR REPLACE FUNCTION dead_letter(id bigint, attempt integer, reason text, 
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 begin
@@ -468,6 +472,7 @@ CREATE OR REPLACE FUNCTION drop_queue(queue text)
  SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -500,6 +505,7 @@ CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEF
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -532,6 +538,7 @@ CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays int
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -631,6 +638,7 @@ CREATE OR REPLACE FUNCTION extend(id bigint, attempt integer, lease interval DEF
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -653,6 +661,7 @@ CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease i
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -680,6 +689,7 @@ CREATE OR REPLACE FUNCTION nack(id bigint, attempt integer, error text DEFAULT N
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -723,6 +733,7 @@ CREATE OR REPLACE FUNCTION next_ready_at(queue text)
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -775,6 +786,7 @@ CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interva
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -883,6 +895,7 @@ CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -984,6 +997,7 @@ CREATE OR REPLACE FUNCTION release(id bigint, attempt integer, delay interval DE
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -1014,6 +1028,7 @@ CREATE OR REPLACE FUNCTION reschedule(id bigint, delay interval DEFAULT NULL::in
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare

@@ -81,6 +81,7 @@ language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

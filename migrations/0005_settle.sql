@@ -14,6 +14,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -94,6 +95,7 @@ language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -119,6 +121,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -146,6 +149,7 @@ language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -179,6 +183,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -227,6 +232,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -260,6 +266,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin

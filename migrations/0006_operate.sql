@@ -56,6 +56,7 @@ set search_path from current
 set lock_timeout = '2s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -91,6 +92,7 @@ language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -129,6 +131,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -155,6 +158,7 @@ set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -268,6 +272,7 @@ language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -1,5 +1,5 @@
 // The package as users get it: packed, unpacked into an empty project, imported, required, bundled and type-checked.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -17,12 +17,12 @@ const installed = join(project, 'node_modules/dueq')
 const readme = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!
 let tarball = ''
 
-const run = (file: string, ...args: string[]): string =>
-  execFileSync(file, args, {
-    cwd: project,
-    encoding: 'utf8',
-    env: { ...process.env, DATABASE_URL: '', DUEQ_DATABASE_URL: '' },
-  })
+/** What a program prints; where it fails, too, so that the difference says why. */
+const run = (file: string, ...args: string[]): string => {
+  const env = { ...process.env, DATABASE_URL: '', DUEQ_DATABASE_URL: '' }
+  const { status, stdout, stderr } = spawnSync(file, args, { cwd: project, encoding: 'utf8', env })
+  return status === 0 ? stdout : `exit code ${status}\n${stdout}${stderr}`
+}
 
 beforeAll(() => {
   execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', project], { cwd: root })

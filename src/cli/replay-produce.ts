@@ -46,7 +46,11 @@ export async function enqueueLive(
   const underWay = new Set<Promise<void>>()
   const failure: { error?: unknown } = {}
   const enqueue = async (from: number, to: number): Promise<void> => {
-    const ids = await queue.enqueueMany(arrivals.slice(from, to).map(({ payload }) => ({ payload })))
+    const payloads = arrivals.slice(from, to).map(({ payload }) => payload)
+    const ids =
+      payloads.length === 1
+        ? [await queue.enqueue(payloads[0])]
+        : await queue.enqueueMany(payloads.map((payload) => ({ payload })))
     for (const [index, { id }] of ids.entries()) {
       journal.write({ type: 'enqueued', id, ref: String(from + index), dueAt, outcome: 'committed' })
     }

@@ -42,7 +42,7 @@ export async function claim<Payload>(
       payload,
       queue,
       leases: client.leases,
-      leaseMs: epochMs(delivery.leaseEndsAt) - polledAtMs,
+      leaseMs: Math.round(epochMs(delivery.leaseEndsAt) - polledAtMs),
       isKept,
       sentAt,
       polledAtMs,

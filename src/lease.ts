@@ -59,7 +59,7 @@ export function createLeases(extend: Extend): Leases {
       let group = groups.get(key)
       if (!group)
         groups.set(key, (group = createGroup(leaseMs, isKept ? extend : undefined, (held) => groupOf.delete(held))))
-      const held: Held = { id, attempt, leaseMs, trustedUntil: sentAt + leaseMs, lost: undefined }
+      const held: Held = { id, attempt, leaseMs, trustedUntil: trustEnd(sentAt, leaseMs), lost: undefined }
       groupOf.set(held, group)
       group.add(held, (why) => {
         held.lost = new LeaseLostError(id, attempt, why)
@@ -76,7 +76,7 @@ export function createLeases(extend: Extend): Leases {
       groupOf.delete(held)
     },
     extended(held, leaseMs, sentAt) {
-      held.trustedUntil = Math.max(held.trustedUntil, sentAt + leaseMs)
+      held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
     },
     isTrusted(held) {
       if (held.lost) return false
@@ -94,6 +94,11 @@ export function createLeases(extend: Extend): Leases {
 }
 
 // --- internal ---
+
+/** Short of the end of the lease by what a timer may fire late, and by what two clocks may differ in rate. */
+function trustEnd(sentAt: number, leaseMs: number): number {
+  return sentAt + leaseMs - 10 - leaseMs / 1000
+}
 
 const ranOut = 'it was not extended in time'
 const taken = 'another consumer has the message, or it was settled or removed'
@@ -152,7 +157,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
       for (const held of batch) {
         const outcome = exceptions.get(held.id)
         if (outcome === 'lost') lose(held, taken)
-        else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, sentAt + leaseMs)
+        else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
       }
       return exceptions.size > 0
     } catch {

@@ -42,7 +42,7 @@ it('promise 3: a raw lease is watched but not kept: it ends, and a late ack is r
   await new Promise((resolve) => signal.addEventListener('abort', resolve))
   expect(signal.reason).toMatchObject({ code: 'lease.lost' })
   expect(await codeOf(message!.ack())).toBe('lease.lost')
-  const [again] = await queue.dequeue()
+  const [again] = await queue.dequeue({ wait: '5s' })
   expect(again).toMatchObject({ id: message!.id, attempt: 2, lapses: 1 })
   await again!.ack()
   expect(test.events).toContainEqual(expect.objectContaining({ type: 'lease.lost', id: message!.id, attempt: 1 }))

@@ -653,7 +653,7 @@ begin
   return v_lease_ends_at;
 end
 $function$;
-comment on function extend(bigint,integer,interval) is 'Moves the end of the lease to that long from now. Null where the lease is lost.';
+comment on function extend(bigint,integer,interval) is 'Moves the end of the lease to that long from now, never to an earlier instant. Null where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease interval)
  RETURNS TABLE(id bigint, outcome text)

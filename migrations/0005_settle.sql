@@ -137,7 +137,7 @@ begin
 end
 $$;
 
-comment on function extend is 'Moves the end of the lease to that long from now. Null where the lease is lost.';
+comment on function extend is 'Moves the end of the lease to that long from now, never to an earlier instant. Null where the lease is lost.';
 
 -- extend_many: extends many leases in one statement, without waiting for any row.
 -- Changes: messages. Locks: the rows it extends.

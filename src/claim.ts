@@ -67,8 +67,9 @@ export async function claim<Payload>(
     else {
       const { message } = control(delivery, payload as Payload)
       const { id, attempt } = message
-      await message.deadLetter('payload.rejected', issuesText(result.issues)).then(
-        () => emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected' }),
+      const error = issuesText(result.issues)
+      await message.deadLetter('payload.rejected', error).then(
+        () => emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error }),
         () => {}, // the lease ends, and the next delivery tries again
       )
     }

@@ -4,7 +4,7 @@ import type { Query } from './driver.js'
 import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
 import type { Held, Leases } from './lease.js'
-import { durationMs, knownOptions, oneOf } from './options.js'
+import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 
@@ -39,11 +39,11 @@ export type StopOptions = {
    */
   readonly mode?: 'finish' | 'release' | 'drain'
   /** When to give up waiting, from now; then signals abort and what still runs is reported. @default '30s' */
-  readonly deadline?: number | string
+  readonly deadline?: Duration
 }
 
 export type StopReport = {
-  /** Messages settled since the stop began. */
+  /** Messages whose handler ended since the stop began, acked or failed. */
   readonly finished: number
   /** Messages given back, unharmed and at once ready for others. */
   readonly released: number

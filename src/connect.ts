@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Client, checkStop, createAck, type StopOptions, type StopReport } from './client.js'
 import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.js'
-import { defineQueue, type Queue, type QueueDefinition } from './definition.js'
+import { checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
 import { DueqError } from './errors.js'
 import { createEmitter } from './events.js'
@@ -112,6 +112,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
 
   const dueq: Dueq = {
     async ensure(queues) {
+      checkDefinitions(queues)
       for (const queue of queues) await statements.createQueue(query, queue.name, queue.settings)
     },
     queue: ((queue: Queue | string) => {

@@ -167,7 +167,7 @@ export function startConsumer<Payload>(
     options.signal?.removeEventListener('abort', onAbort)
     client.open.delete(consumer)
     if (state !== 'failed') state = 'stopped'
-    emit({ type: 'consumer.stopped', queue, consumer: client.name })
+    emit({ type: 'consumer.stopped', queue, consumer: client.name, error: failed ?? null })
     const { finished, released } = handlers.counts
     const result = { finished: finished - before.finished, released: released - before.released, stillRunning }
     if (failed) rejectStopped(failed)

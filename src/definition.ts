@@ -55,6 +55,17 @@ export function defineQueue(
   return Object.freeze({ name: queueName(name), payload, settings: givenSettings(options) })
 }
 
+/** Raises `option.invalid` unless these are queue definitions. */
+export function checkDefinitions(queues: unknown): void {
+  const isDefinition = (queue: unknown): boolean =>
+    typeof queue === 'object' && queue !== null && 'settings' in queue && 'name' in queue
+  if (!Array.isArray(queues) || !queues.every(isDefinition))
+    throw new DueqError(
+      'option.invalid',
+      'Expected `ensure` to get an array of queue definitions: `ensure([defineQueue(…)])`.',
+    )
+}
+
 /** The declared settings that are not the stored ones. */
 export function differences(declared: GivenSettings, stored: StoredSettings): SettingDifference[] {
   return (Object.keys(declared) as (keyof GivenSettings)[]).flatMap((setting) => {
@@ -70,7 +81,7 @@ export function differences(declared: GivenSettings, stored: StoredSettings): Se
 function givenSettings(options: QueueSettings): GivenSettings {
   const { lease, maxAttempts, backoff, pollInterval } = options
   knownOptions('backoff', backoff, ['base', 'max'])
-  const duration = (name: string, value: Duration | undefined, min: string, max: string): number | undefined =>
+  const duration = (name: string, value: Duration | undefined, min: Duration, max: Duration): number | undefined =>
     value === undefined ? undefined : durationMs(name, value, { min, max })
   return {
     leaseMs: duration('lease', lease, '1s', '12h'),

@@ -50,8 +50,17 @@ export function queryOf(connection: unknown, prepare = true): Query {
   )
 }
 
-/** The Query of a caller's transaction: its errors are those of dueq. Raises `connection.invalid`. */
+/**
+ * The Query of a caller's transaction: its errors are those of dueq.
+ * Raises `connection.invalid`, also for a whole pool: a statement on that would commit by itself, on any connection.
+ */
 export function transactionQuery(transaction: unknown, prepare: boolean): Query {
+  const isPool = isPostgresJs(transaction) ? 'end' in transaction : isPg(transaction) && 'totalCount' in transaction
+  if (isPool)
+    throw new DueqError(
+      'connection.invalid',
+      'Expected a transaction, got a whole pool. Pass the `tx` of `sql.begin(async (tx) => …)`, or the client that said `begin`.',
+    )
   const run = queryOf(transaction, prepare)
   return async (text, params) => {
     try {

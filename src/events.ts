@@ -34,6 +34,8 @@ export type DueqEvent =
       readonly id: string
       readonly attempt: number
       readonly reason: string
+      /** What the handler threw last, or the issues of the schema as text. */
+      readonly error: unknown
     }
   | {
       readonly type: 'lease.lost'
@@ -43,7 +45,13 @@ export type DueqEvent =
       readonly error: DueqError
     }
   | { readonly type: 'consumer.started'; readonly queue: string; readonly consumer: string }
-  | { readonly type: 'consumer.stopped'; readonly queue: string; readonly consumer: string }
+  /** `error`: the permanent error that ended it; null where it was asked to stop. */
+  | {
+      readonly type: 'consumer.stopped'
+      readonly queue: string
+      readonly consumer: string
+      readonly error: DueqError | null
+    }
   | { readonly type: 'consumer.error'; readonly queue: string; readonly error: DueqError; readonly retryMs: number }
   | { readonly type: 'listen.up' }
   | { readonly type: 'listen.lost'; readonly error: DueqError }
@@ -83,7 +91,15 @@ export function createEmitter(listener: ((event: DueqEvent) => void) | undefined
 function warningOf(event: DueqEvent): string | undefined {
   switch (event.type) {
     case 'consumer.error':
-      return `The consumer of queue "${event.queue}" could not reach its queue and tries again: ${event.error.message}`
+      return event.retryMs === Number.POSITIVE_INFINITY
+        ? undefined // its end is told by consumer.stopped
+        : `The consumer of queue "${event.queue}" could not reach its queue and tries again: ${event.error.message}`
+    case 'consumer.stopped':
+      return event.error
+        ? `The consumer of queue "${event.queue}" has stopped for good, nothing is consumed any more: ${event.error.message}`
+        : undefined
+    case 'message.dead':
+      return `Message ${event.id} of queue "${event.queue}" went to the dead letters (${event.reason})${event.error ? `: ${event.error}` : ''}`
     case 'lease.lost':
       return `Queue "${event.queue}": ${event.error.message}`
     case 'message.failed':

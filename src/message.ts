@@ -25,7 +25,7 @@ export type Message<Payload = unknown> = MessageVerbs & {
   readonly enqueuedAt: Date
   /** By how much the message is late, in ms: from `dueAt` to now where the handler starts, by the clock of the database. */
   readonly latenessMs: number
-  /** The end of the lease as claimed, by the clock of the database; extensions move it. */
+  /** The end of the lease as it was claimed, by the clock of the database. Extensions move the lease, not this. */
   readonly leaseEndsAt: Date
   /** Failed attempts before this one. */
   readonly failures: number
@@ -33,7 +33,7 @@ export type Message<Payload = unknown> = MessageVerbs & {
   readonly lapses: number
   /** Aborts when the lease is lost, or when the consumer stops and wants the message back. */
   readonly signal: AbortSignal
-  /** Moves the end of the lease to `lease` from now (default: the lease of the claim). Gives the new end. */
+  /** Moves the end of the lease to `lease` from now (default: the lease of the claim), never to an earlier instant. Gives the end. */
   extend(lease?: Duration): Promise<Date>
   /** The same verbs inside a transaction of yours: they commit or roll back with it. */
   in(transaction: Connection): MessageVerbs

@@ -79,7 +79,7 @@ export async function migrationSql(options: MigrateOptions = {}): Promise<string
 
 // --- internal ---
 
-type MigrationStatus = {
+export type MigrationStatus = {
   readonly applied: readonly string[]
   readonly pending: readonly string[]
   readonly newer: readonly string[]

@@ -3,7 +3,7 @@
 import { DueqError } from './errors.js'
 
 /** A length of time: milliseconds, or a string such as `'250ms'`, `'30s'`, `'10m'`, `'2h'`, `'7d'`, `'1.5h'`. */
-export type Duration = number | string
+export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
 /** An instant: a Date, or an ISO 8601 text with a zone such as `'2027-01-31T09:00:00Z'` (microseconds are kept). */
 export type Instant = Date | string

@@ -89,7 +89,9 @@ async function enqueueChunks<In>(
 
 async function prepareItem(queue: QueueDefinition, item: EnqueueItem<unknown>, index: number): Promise<Enqueueing> {
   try {
-    knownOptions('a message of enqueueMany', item ?? null, ['payload', ...optionNames])
+    if (typeof item === 'object' && item !== null && !('payload' in item))
+      throw new DueqError('option.invalid', 'Expected { payload, delay?, at?, … }, got an object without `payload`.')
+    knownOptions('a message', item ?? null, ['payload', ...optionNames])
     return await prepare(queue, item.payload, item)
   } catch (error) {
     if (!(error instanceof DueqError)) throw error

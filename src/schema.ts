@@ -49,9 +49,7 @@ function schemaError(schema: string, error: unknown): DueqError {
   if (cause.code !== 'schema.missing') return cause
   return new DueqError(
     'schema.missing',
-    `There is no dueq in schema "${schema}" of this database. Run \`npx dueq migrate\` (and check the \`schema\` option).`,
-    {
-      cause: error,
-    },
+    `There is no dueq in schema "${schema}" of this database. Run \`npx dueq migrate${schema === 'dueq' ? '' : ` --schema ${schema}`}\` (or check the \`schema\` option).`,
+    { cause: error, details: { schema } },
   )
 }

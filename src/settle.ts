@@ -25,7 +25,7 @@ export async function settleThrown(client: Client, control: MessageControl<unkno
     else if (!settlement && !held.lost) outcome = await persist(client, control, () => message.nack(error))
   } finally {
     client.emit({ type: 'message.failed', queue, id, attempt, error, outcome })
-    if (outcome === 'dead') client.emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted' })
+    if (outcome === 'dead') client.emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
   }
 }
 

@@ -16,8 +16,8 @@ export const definitions: readonly BadInput[] = [
   ['a handle by a bad name', 'queue.invalid_name', /1 to 120/, ({ test }) => test.dueq.queue('ä')],
   ['a lease too short', 'duration.invalid', /`lease`.*from 1s to 12h.*`999`/, () => defineQueue('q', { lease: 999 })],
   ['a lease too long', 'duration.invalid', /from 1s to 12h/, () => defineQueue('q', { lease: '13h' })],
-  ['a lease without a unit', 'duration.invalid', /text like '30s'/, () => defineQueue('q', { lease: '30' })],
-  ['a lease in weeks', 'duration.invalid', /got `1w`/, () => defineQueue('q', { lease: '1w' })],
+  ['a lease without a unit', 'duration.invalid', /text like '30s'/, () => defineQueue('q', any({ lease: '30' }))],
+  ['a lease in weeks', 'duration.invalid', /got `1w`/, () => defineQueue('q', any({ lease: '1w' }))],
   ['a setting misspelt', 'option.unknown', /did you mean `lease`\?/, () => defineQueue('q', any({ leese: '30s' }))],
   [
     'a back-off misspelt',

@@ -44,7 +44,9 @@ it('headers, quotes and JSON null survive the way through an array', async () =>
 
 it('promise 4: an array is enqueued whole or not at all', async () => {
   const queue = await test.queue()
-  const error = await failure(queue.enqueueMany([{ payload: 1 }, { payload: 2, delay: '1 day' }, { payload: 3 }]))
+  const error = await failure(
+    queue.enqueueMany([{ payload: 1 }, { payload: 2, delay: '1 day' as '1d' }, { payload: 3 }]),
+  )
   expect(error).toMatchObject({ code: 'duration.invalid', details: { index: 1, option: 'delay' } })
   expect(error.message).toMatch(/^Message 1: Expected `delay`/)
   const items: EnqueueItem<number>[] = Array.from({ length: 1500 }, (_, payload) => ({ payload }))

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Duration } from '../../src/index.js'
 import { codeOf, startClient, type TestClient } from './client.js'
 
 let test: TestClient
@@ -52,7 +53,7 @@ it.each([
   ['36000d', '36000 days'],
 ])('promise 1: a delay of %s counts from now by the database', async (delay, expected) => {
   const queue = await test.queue()
-  const { id } = await queue.enqueue(1, { delay })
+  const { id } = await queue.enqueue(1, { delay: delay as Duration })
   const [same] = await test.sql`select ${expected}::interval = ${(await row(id))['delay']}::interval as is_same`
   expect(same!['is_same']).toBe(true)
 })

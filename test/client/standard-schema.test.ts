@@ -72,7 +72,8 @@ describe.each(['zod', 'valibot'] as const)('with %s', (library) => {
       details: { queue: contract.name, issues: [{ message: expect.any(String) }, { message: expect.any(String) }] },
     })
     expect(await codeOf(queue.enqueueMany([{ payload: input }, { payload: bad }]))).toBe('payload.rejected')
-    expect(await codeOf(test.dueq.in(test.sql).queue(contract).enqueue(bad))).toBe('payload.rejected')
+    const inTransaction = test.sql.begin((tx) => test.dueq.in(tx).queue(contract).enqueue(bad))
+    expect(await codeOf(inTransaction)).toBe('payload.rejected')
     expect(await queue.stats()).toMatchObject({ ready: 0 })
   })
 

@@ -1,7 +1,8 @@
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { Message } from '../../src/index.js'
 import type { QueueHandle } from '../../src/queue.js'
-import { codeOf, startClient, type TestClient } from './client.js'
+import { codeOf, codeThrown, startClient, type TestClient } from './client.js'
 import { type Transaction, transactions } from './transactions.js'
 
 let test: TestClient
@@ -142,4 +143,15 @@ describe.each(names)('in a transaction of %s', (name) => {
     expect(codes).toEqual(['transaction.aborted', 'transaction.aborted'])
     await message.ack()
   })
+})
+
+it('promise 4: a whole pool is no transaction, and is refused before anything is sent', async () => {
+  const message = await claimed()
+  const pool = new pg.Pool({ connectionString: test.url })
+  for (const whole of [test.sql, pool]) {
+    expect(codeThrown(() => test.dueq.in(whole))).toBe('connection.invalid')
+    expect(codeThrown(() => message.in(whole))).toBe('connection.invalid')
+  }
+  expect(await queue.stats()).toMatchObject({ ready: 0, leased: 1 })
+  await pool.end()
 })

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { ConsumeOptions, Consumer } from '../../src/index.js'
+import type { ConsumeOptions, Consumer, Duration } from '../../src/index.js'
 import type { QueueHandle } from '../../src/queue.js'
 import { startClient, type TestClient } from '../client/client.js'
 
@@ -16,7 +16,7 @@ afterAll(() => client.close())
 type Idle = { readonly queue: QueueHandle<unknown, unknown>; readonly consumer: Consumer; readonly handled: number[] }
 
 /** A consumer that looked, and will not look again by itself for an hour; `queue` belongs to another connection. */
-async function idleConsumer(options: ConsumeOptions = {}, pollInterval = '1h'): Promise<Idle> {
+async function idleConsumer(options: ConsumeOptions = {}, pollInterval: Duration = '1h'): Promise<Idle> {
   const own = await client.queue({ pollInterval })
   const handled: number[] = []
   const consumer = own.consume(() => void handled.push(performance.now()), options)

@@ -286,10 +286,9 @@ CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL:
  RETURNS text
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 #variable_conflict use_column
-declare
-  v_changed boolean;
 begin
   if queue is null or queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$' then
     raise exception using errcode = 'DQ005',
@@ -503,6 +502,7 @@ CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEF
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
@@ -536,6 +536,7 @@ CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays int
  RETURNS TABLE(ordinality bigint, id bigint, created boolean)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
@@ -765,6 +766,7 @@ CREATE OR REPLACE FUNCTION pause_queue(queue text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 begin
   update queues q set paused_at = clock() where q.name = pause_queue.queue and q.paused_at is null;
@@ -781,7 +783,7 @@ $function$;
 comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
 CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1)
- RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
+ RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
@@ -850,7 +852,7 @@ begin
                       m.failures, m.lapses, m.ready_since
           )
           select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
-                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses,
+                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses, _is_suspect(c.lapses, v_queue.max_attempts),
                  null::timestamptz, null::timestamptz, null::interval
             from claimed c
            order by c.ready_since, c.id;
@@ -883,7 +885,7 @@ begin
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
-    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer,
+    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer, null::boolean,
     v_now, v_next, v_queue.poll_interval;
 end
 $function$;
@@ -942,7 +944,7 @@ begin
   elsif max is null or max not between 1 and 100000 then
     perform _invalid('max', 'from 1 to 100000', max::text);
   end if;
-  v_ids := _dead_letters_of(v_queue.id, ids, max);
+  v_ids := _dead_letters_of(v_queue.id, ids, max, false);
   delete from dead_letters l where l.id = any(v_ids);
   return cardinality(v_ids);
 end
@@ -953,6 +955,7 @@ CREATE OR REPLACE FUNCTION redrive(queue text, ids bigint[] DEFAULT NULL::bigint
  RETURNS TABLE(dead_id bigint, id bigint)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -970,9 +973,9 @@ begin
   elsif max is null or max not between 1 and 10000 then
     perform _invalid('max', 'from 1 to 10000', max::text);
   end if;
-  v_ids := _dead_letters_of(v_queue.id, ids, max);
+  v_ids := _dead_letters_of(v_queue.id, ids, max, true);
   for d in
-    select l.* from dead_letters l where l.id = any(v_ids) order by l.id
+    select l.* from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
   loop
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
     values (d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
@@ -1060,6 +1063,7 @@ CREATE OR REPLACE FUNCTION resume_queue(queue text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 begin
   update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null;
@@ -1126,11 +1130,11 @@ AS $function$
 declare
   v_ids bigint[] := '{}';
   v_exhausted bigint[] := '{}';
-  v_is_lapsed boolean := false;
+  v_limit integer := cardinality(ids);
   m record;
 begin
   for m in
-    select c.id, c.leased_by is not null as is_lapsed, c.leased_by is not null or c.lapses > 0 as has_lapsed, c.failures
+    select c.id, c.leased_by is not null as is_lapsed, c.lapses + (c.leased_by is not null)::integer as lapses, c.failures
       from messages c
      where c.id = any(ids)
      order by c.ready_at, c.id
@@ -1138,19 +1142,23 @@ begin
     if m.is_lapsed and m.failures + 1 >= max_attempts then
       v_exhausted := v_exhausted || m.id;
       continue;
+    elsif _is_suspect(m.lapses, max_attempts) then
+      exit when cardinality(v_ids) > 0;
+      v_limit := 1;
+    elsif m.lapses > 0 then
+      v_limit := least(v_limit, handlers);
     end if;
-    v_is_lapsed := v_is_lapsed or m.has_lapsed;
-    exit when v_is_lapsed and cardinality(v_ids) >= handlers;
+    exit when cardinality(v_ids) >= v_limit;
     v_ids := v_ids || m.id;
   end loop;
   if cardinality(v_exhausted) > 0 then
-    perform _to_dead_letters(v_exhausted, 'lapsed', 'the lease lapsed: its consumer crashed, hung or lost the database', 1, 1);
+    perform _to_dead_letters(v_exhausted, 'lapsed', null, 1, 1);
   end if;
   return v_ids;
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _dead_letters_of(queue_id integer, ids bigint[], max integer)
+CREATE OR REPLACE FUNCTION _dead_letters_of(queue_id integer, ids bigint[], max integer, only_free boolean)
  RETURNS bigint[]
  LANGUAGE plpgsql
 AS $function$
@@ -1160,6 +1168,8 @@ begin
     return array(
       select l.id from dead_letters l
        where l.queue_id = _dead_letters_of.queue_id
+         and (not only_free or l.dedup_key is null or not exists (
+               select from messages m where m.dedup_key = l.dedup_key and m.queue_id + 0 = l.queue_id))
        order by l.queue_id, l.id
        limit _dead_letters_of.max
          for update skip locked
@@ -1265,6 +1275,12 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _is_suspect(lapses integer, max_attempts integer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select lapses > 0 and lapses * 2 >= max_attempts $function$;
+
 CREATE OR REPLACE FUNCTION _not_held(ids bigint[], attempts integer[], held bigint[])
  RETURNS TABLE(id bigint, outcome text)
  LANGUAGE plpgsql
@@ -1340,7 +1356,9 @@ begin
     reason, last_error, kind, key, dedup_key, payload, headers
   )
   select g.id, g.queue_id, g.priority, g.due_at, g.enqueued_at, v_now, g.attempt, g.failures + failed, g.lapses + lapsed,
-         _to_dead_letters.reason, coalesce(error, g.last_error), g.kind, g.key, g.dedup_key, g.payload, g.headers
+         _to_dead_letters.reason,
+         case when lapsed > 0 then format('the lease of attempt %s, held by %s, lapsed', g.attempt, g.leased_by)
+              else coalesce(error, g.last_error) end, g.kind, g.key, g.dedup_key, g.payload, g.headers
     from gone g;
 end
 $function$;

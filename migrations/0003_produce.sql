@@ -1,4 +1,7 @@
 -- Producing: queues with their settings, and enqueue.
+--
+-- Where another transaction holds what they need (a dedup key, the row of the queue) they wait two seconds at most and then
+-- raise 55P03, with nothing changed: a client that waited on would keep its connections from acks and extensions.
 
 -- create_queue: creates a queue, or changes the settings that are given (null leaves a setting as it is).
 -- Changes: queues. Locks: the row of the queue.
@@ -14,10 +17,9 @@ create function create_queue(
 ) returns text
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
-declare
-  v_changed boolean;
 begin
   if queue is null or queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$' then
     raise exception using errcode = 'DQ005',
@@ -149,7 +151,7 @@ $$;
 -- Changes: messages; queues.priorities for the first message of a level. Locks: its own row; with a dedup key it waits
 -- for a transaction that is enqueuing the same key. Wakes consumers unless the message is due after their next look.
 -- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
--- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at).
+-- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at), 55P03.
 create function enqueue(
   queue text,
   payload jsonb,
@@ -163,6 +165,7 @@ create function enqueue(
 )
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -209,6 +212,7 @@ create function enqueue_many(
 ) returns table (ordinality bigint, id bigint, created boolean)
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan

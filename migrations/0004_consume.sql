@@ -17,15 +17,23 @@ begin
     reason, last_error, kind, key, dedup_key, payload, headers
   )
   select g.id, g.queue_id, g.priority, g.due_at, g.enqueued_at, v_now, g.attempt, g.failures + failed, g.lapses + lapsed,
-         _to_dead_letters.reason, coalesce(error, g.last_error), g.kind, g.key, g.dedup_key, g.payload, g.headers
+         _to_dead_letters.reason,
+         case when lapsed > 0 then format('the lease of attempt %s, held by %s, lapsed', g.attempt, g.leased_by)
+              else coalesce(error, g.last_error) end, g.kind, g.key, g.dedup_key, g.payload, g.headers
     from gone g;
 end
 $$;
 
+-- _is_suspect: whether a message has lapsed so often, half of its budget, that it is handled alone.
+create function _is_suspect(lapses integer, max_attempts integer) returns boolean
+language sql immutable
+as $$ select lapses > 0 and lapses * 2 >= max_attempts $$;
+
 -- _claimable: of locked candidates, those that may be claimed together.
--- A message that has lapsed before may have killed its consumer, and the next one would take along what was claimed with it
--- and waits to be started, each for one failure. So with such a message at most `handlers` are claimed, all of which start
--- at once; with the default of 1 it is claimed alone. One that has used up its budget by lapsing goes to the dead letters.
+-- A message that has lapsed before may have killed its consumer, and the next one would take along what was claimed with it,
+-- each for one failure. So with such a message at most `handlers` are claimed, all of which start at once, and none waits.
+-- From half of the budget on it is claimed alone, and the consumer leaves it alone: those that went down with it by chance
+-- still have the other half. One that has used up its budget by lapsing goes to the dead letters.
 -- Changes: messages, dead_letters (at most the candidates). Locks: none beyond the caller's.
 create function _claimable(ids bigint[], handlers integer, max_attempts integer) returns bigint[]
 language plpgsql volatile
@@ -34,11 +42,11 @@ as $$
 declare
   v_ids bigint[] := '{}';
   v_exhausted bigint[] := '{}';
-  v_is_lapsed boolean := false;
+  v_limit integer := cardinality(ids);
   m record;
 begin
   for m in
-    select c.id, c.leased_by is not null as is_lapsed, c.leased_by is not null or c.lapses > 0 as has_lapsed, c.failures
+    select c.id, c.leased_by is not null as is_lapsed, c.lapses + (c.leased_by is not null)::integer as lapses, c.failures
       from messages c
      where c.id = any(ids)
      order by c.ready_at, c.id
@@ -46,13 +54,17 @@ begin
     if m.is_lapsed and m.failures + 1 >= max_attempts then
       v_exhausted := v_exhausted || m.id;
       continue;
+    elsif _is_suspect(m.lapses, max_attempts) then
+      exit when cardinality(v_ids) > 0;
+      v_limit := 1;
+    elsif m.lapses > 0 then
+      v_limit := least(v_limit, handlers);
     end if;
-    v_is_lapsed := v_is_lapsed or m.has_lapsed;
-    exit when v_is_lapsed and cardinality(v_ids) >= handlers;
+    exit when cardinality(v_ids) >= v_limit;
     v_ids := v_ids || m.id;
   end loop;
   if cardinality(v_exhausted) > 0 then
-    perform _to_dead_letters(v_exhausted, 'lapsed', 'the lease lapsed: its consumer crashed, hung or lost the database', 1, 1);
+    perform _to_dead_letters(v_exhausted, 'lapsed', null, 1, 1);
   end if;
   return v_ids;
 end
@@ -62,6 +74,7 @@ $$;
 -- A claim moves ready_at to the end of the lease and counts the attempt; claiming a lapsed message counts a failure.
 -- The candidates are locked with SKIP LOCKED, so that consumers never wait for each other, and never share.
 -- `handlers` says how many messages the caller starts at once: with one that has lapsed before no more than that are claimed.
+-- A message with is_suspect has lapsed for half of its budget: nothing should be claimed until it is settled.
 -- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it claims.
 -- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
 -- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
@@ -74,7 +87,7 @@ create function poll(
   handlers integer default 1
 ) returns table (
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
-  lease_ends_at timestamptz, lateness interval, failures integer, lapses integer,
+  lease_ends_at timestamptz, lateness interval, failures integer, lapses integer, is_suspect boolean,
   polled_at timestamptz, next_ready_at timestamptz, poll_interval interval
 )
 language plpgsql volatile
@@ -145,7 +158,7 @@ begin
                       m.failures, m.lapses, m.ready_since
           )
           select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
-                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses,
+                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses, _is_suspect(c.lapses, v_queue.max_attempts),
                  null::timestamptz, null::timestamptz, null::interval
             from claimed c
            order by c.ready_since, c.id;
@@ -178,7 +191,7 @@ begin
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
-    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer,
+    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer, null::boolean,
     v_now, v_next, v_queue.poll_interval;
 end
 $$;

@@ -6,6 +6,7 @@
 create function pause_queue(queue text) returns boolean
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 as $$
 begin
   update queues q set paused_at = clock() where q.name = pause_queue.queue and q.paused_at is null;
@@ -28,6 +29,7 @@ comment on function pause_queue is 'Stops delivery until resume_queue. False whe
 create function resume_queue(queue text) returns boolean
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 as $$
 begin
   update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null;
@@ -188,10 +190,11 @@ $$;
 comment on function reschedule is 'Gives a message nobody is working on another due time. Gives rescheduled or leased; null where there is none.';
 
 -- _dead_letters_of: the ids of dead letters of a queue, at most `max`, oldest first; those with the given ids if not null.
+-- `only_free` passes over those whose dedup key a live message has, or they would stand in the way of the others for good.
 -- Two statements, and "+ 0", because one for both walks all dead letters of the queue to find those that are named. Its
 -- callers force custom plans: a plan cached while the table was empty was seen to walk dead_letters_queue_idx for each id.
 -- Changes: nothing. Locks: the rows, passing over locked ones.
-create function _dead_letters_of(queue_id integer, ids bigint[], max integer) returns bigint[]
+create function _dead_letters_of(queue_id integer, ids bigint[], max integer, only_free boolean) returns bigint[]
 language plpgsql volatile
 as $$
 #variable_conflict use_column
@@ -200,6 +203,8 @@ begin
     return array(
       select l.id from dead_letters l
        where l.queue_id = _dead_letters_of.queue_id
+         and (not only_free or l.dedup_key is null or not exists (
+               select from messages m where m.dedup_key = l.dedup_key and m.queue_id + 0 = l.queue_id))
        order by l.queue_id, l.id
        limit _dead_letters_of.max
          for update skip locked
@@ -215,8 +220,8 @@ begin
 end
 $$;
 
--- redrive: makes dead letters messages again, at most `max` of them, oldest first, or those with the given ids. They are
--- due now, with their payload, headers, priority and dedup key, a new id and a fresh budget.
+-- redrive: makes dead letters messages again, at most `max` of them, oldest first, or those with the given ids; in the order
+-- of their dedup keys, like enqueue_many, so that the two cannot deadlock. They are due now, with their payload, headers, priority and dedup key, a new id and a fresh budget.
 -- A dead letter stays where a live message has its dedup key.
 -- Changes: dead_letters, messages. Locks: the rows, passing over locked ones; it waits for a transaction that is
 -- enqueuing the dedup key of one. Wakes consumers.
@@ -225,6 +230,7 @@ create function redrive(queue text, ids bigint[] default null, max integer defau
 returns table (dead_id bigint, id bigint)
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '2s'
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -242,9 +248,9 @@ begin
   elsif max is null or max not between 1 and 10000 then
     perform _invalid('max', 'from 1 to 10000', max::text);
   end if;
-  v_ids := _dead_letters_of(v_queue.id, ids, max);
+  v_ids := _dead_letters_of(v_queue.id, ids, max, true);
   for d in
-    select l.* from dead_letters l where l.id = any(v_ids) order by l.id
+    select l.* from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
   loop
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
     values (d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
@@ -322,7 +328,7 @@ begin
   elsif max is null or max not between 1 and 100000 then
     perform _invalid('max', 'from 1 to 100000', max::text);
   end if;
-  v_ids := _dead_letters_of(v_queue.id, ids, max);
+  v_ids := _dead_letters_of(v_queue.id, ids, max, false);
   delete from dead_letters l where l.id = any(v_ids);
   return cardinality(v_ids);
 end

@@ -48,7 +48,7 @@ export function createAgenda(pollMs: number): Agenda {
       if (polled.nextReadyAt !== null) wake(epochMs(polled.nextReadyAt))
     },
     retryIn(ms) {
-      askedAt = Math.min(askedAt, performance.now() + ms)
+      pollAt = performance.now() + ms // also where the poll interval is over; a wake-up may still come sooner
     },
   }
 }

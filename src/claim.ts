@@ -65,13 +65,15 @@ export async function claim<Payload>(
     const result = await validate(schema, payload)
     if (!result.issues) controls.push(control(delivery, result.value as Payload))
     else {
-      const { message } = control(delivery, payload as Payload)
+      const { message, held } = control(delivery, payload as Payload)
       const { id, attempt } = message
       const error = issuesText(result.issues)
-      await message.deadLetter('payload.rejected', error).then(
-        () => emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error }),
-        () => {}, // the lease ends, and the next delivery tries again
-      )
+      try {
+        await message.deadLetter('payload.rejected', error)
+        emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error })
+      } catch {
+        client.leases.drop(held) // so that the lease ends, and the next delivery tries again
+      }
     }
   }
   return { controls, polled, polledAtMs, receivedAt, payloadChars }
@@ -80,7 +82,8 @@ export async function claim<Payload>(
 /** What a schema says of its input; a schema that throws refuses it. */
 export async function validate(schema: StandardSchemaV1, value: unknown): Promise<StandardSchemaV1.Result<unknown>> {
   try {
-    return await schema['~standard'].validate(value)
+    const result = await schema['~standard'].validate(value)
+    return result ?? { issues: [{ message: 'the schema gave no result' }] }
   } catch (error) {
     return { issues: [{ message: `the schema threw: ${error}` }] }
   }
@@ -90,7 +93,7 @@ export async function validate(schema: StandardSchemaV1, value: unknown): Promis
 export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
   return issues
     .map(({ message, path }) => {
-      const keys = path?.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
+      const keys = path?.map((step) => String(typeof step === 'object' ? step?.key : step)).join('.')
       return keys ? `${keys}: ${message}` : message
     })
     .join('; ')

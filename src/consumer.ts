@@ -45,7 +45,7 @@ export type Consumer = AsyncDisposable & {
 /** Where no handler became free for so long, what waits for one is given back: another process may have hands free. */
 const stuckMs = 2_000
 
-/** What is still on its way to the database at the deadline gets a moment. */
+/** At the deadline, handlers that obey their signals, and what is still on its way to the database, get a moment. */
 const graceMs = 250
 
 /** Starts a consumer on a queue. */
@@ -156,13 +156,13 @@ export function startConsumer<Payload>(
     await Promise.resolve() // a stop that changes its mind in the same turn counts as one
     while (isBusy() && performance.now() < deadline) await progress.wait(deadline)
     if (state === 'draining') state = 'stopping'
-    const stillRunning = handlers.running
     handlers.askBack()
-    handlers.abandon()
     handlers.giveBackWaiting()
     latch.set()
     const graceEnd = performance.now() + graceMs
-    while (isSettling() && performance.now() < graceEnd) await progress.wait(graceEnd)
+    while ((handlers.running > 0 || isSettling()) && performance.now() < graceEnd) await progress.wait(graceEnd)
+    const stillRunning = handlers.running
+    handlers.abandon()
     unsubscribe()
     options.signal?.removeEventListener('abort', onAbort)
     client.open.delete(consumer)

@@ -165,6 +165,15 @@ export function fromDatabase(error: unknown): DueqError {
   return new DueqError(code, advice ? `${sentence(message)} ${advice}` : message, cause)
 }
 
+/** Any thrown value as text, also one that has no text form. */
+export function thrownText(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return `a ${typeof thrown} without a text form`
+  }
+}
+
 // --- internal ---
 
 type DriverError = {

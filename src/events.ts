@@ -1,6 +1,6 @@
 // What dueq tells about itself: one listener, one union. A listener that throws never touches delivery. A warning that
 // nobody listens for goes to process.emitWarning, once for each type and queue, so that nothing goes wrong in silence.
-import type { DueqError } from './errors.js'
+import { type DueqError, thrownText } from './errors.js'
 
 /** An event of dueq; `docs/events.md` is the table of all. Times are in ms. */
 export type DueqEvent =
@@ -69,10 +69,13 @@ export function createEmitter(listener: ((event: DueqEvent) => void) | undefined
   const warned = new Set<string>()
   return (event) => {
     if (listener) {
+      const warn = (error: unknown): void =>
+        process.emitWarning(`A dueq event listener threw: ${thrownText(error)}`, { code: 'DUEQ_LISTENER' })
       try {
-        listener(event)
+        const result: unknown = listener(event)
+        if (result instanceof Promise) result.catch(warn)
       } catch (error) {
-        process.emitWarning(`A dueq event listener threw: ${error}`, { code: 'DUEQ_LISTENER' })
+        warn(error)
       }
       return
     }
@@ -99,11 +102,11 @@ function warningOf(event: DueqEvent): string | undefined {
         ? `The consumer of queue "${event.queue}" has stopped for good, nothing is consumed any more: ${event.error.message}`
         : undefined
     case 'message.dead':
-      return `Message ${event.id} of queue "${event.queue}" went to the dead letters (${event.reason})${event.error ? `: ${event.error}` : ''}`
+      return `Message ${event.id} of queue "${event.queue}" went to the dead letters (${event.reason})${event.error ? `: ${thrownText(event.error)}` : ''}`
     case 'lease.lost':
       return `Queue "${event.queue}": ${event.error.message}`
     case 'message.failed':
-      return `A handler of queue "${event.queue}" failed on message ${event.id}: ${event.error}`
+      return `A handler of queue "${event.queue}" failed on message ${event.id}: ${thrownText(event.error)}`
     case 'listen.lost':
     case 'listen.silent':
       return event.error.message

@@ -22,12 +22,13 @@ export type Handlers<Payload> = {
   readonly running: number
   /** On the way to the database with the result. */
   readonly settling: number
+  /** Whether a message that has lapsed before is in hand, and one that is to be handled alone. */
+  readonly hasLapsed: boolean
+  readonly hasSuspect: boolean
   /** When a handler was last started, by `performance.now()`. */
   readonly lastStartAt: number
   /** Takes claimed messages. */
   take(controls: readonly MessageControl<Payload>[]): void
-  /** Starts what waits, as far as handlers are free. */
-  start(): void
   /** Gives back what waits. */
   giveBackWaiting(): void
   /** Asks for the messages of running handlers: aborts their signals; what they then throw gives the message back. */
@@ -62,11 +63,17 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
   let concurrency = options.concurrency
   let settlingCount = 0
   let lastStartAt = 0
+  const inHand = { lapsed: 0, suspect: 0 }
+  const count = (control: MessageControl<Payload>, change: 1 | -1): void => {
+    if (control.hasLapsed) inHand.lapsed += change
+    if (control.isSuspect) inHand.suspect += change
+  }
 
   const start = (): void => {
     while (running.size < concurrency && waiting.length > 0 && isTaking()) {
       const control = waiting.shift()!
-      if (!control.held.lost) void handle(control)
+      if (client.leases.isTrusted(control.held)) void handle(control)
+      else count(control, -1)
     }
   }
 
@@ -106,10 +113,11 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
       await run()
     } catch (cause) {
       const error = fromDatabase(cause) // a lost lease has told of itself already
-      const retryMs = control.held.trustedUntil - performance.now()
+      const retryMs = Math.max(0, control.held.trustedUntil - performance.now())
       if (error.code !== 'lease.lost') emit({ type: 'consumer.error', queue, error, retryMs })
     } finally {
       client.leases.drop(control.held)
+      count(control, -1)
       settlingCount--
       onChange()
     }
@@ -132,19 +140,28 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     get settling() {
       return settlingCount
     },
+    get hasLapsed() {
+      return inHand.lapsed > 0
+    },
+    get hasSuspect() {
+      return inHand.suspect > 0
+    },
     get lastStartAt() {
       return lastStartAt
     },
     counts,
-    start,
     take(controls) {
       if (waiting.length === 0) lastStartAt = performance.now()
       waiting.push(...controls)
+      for (const control of controls) count(control, 1)
       start()
     },
     giveBackWaiting() {
       for (const control of waiting.splice(0)) {
-        if (control.held.lost) continue
+        if (control.held.lost) {
+          count(control, -1)
+          continue
+        }
         void settle(control, async () => {
           await giveBack(client, control)
           counts.released++

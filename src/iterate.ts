@@ -20,7 +20,6 @@ export async function* iterate<Payload>(
   type Turn = {
     readonly message: Message<Payload>
     readonly done: () => void
-    readonly leave: (error: unknown) => void
   }
   const latch = createLatch()
   let turn: Turn | undefined
@@ -29,8 +28,8 @@ export async function* iterate<Payload>(
     client,
     queue,
     (message) =>
-      new Promise<void>((done, leave) => {
-        turn = { message, done, leave }
+      new Promise<void>((done) => {
+        turn = { message, done }
         latch.set()
       }),
     { ...options, concurrency: 1, prefetch: 0 },
@@ -53,7 +52,9 @@ export async function* iterate<Payload>(
       done()
     }
   } finally {
-    turn?.leave(new DueqError('aborted', 'The loop over the messages was left without settling this one.'))
+    const left = new DueqError('aborted', 'The loop over the messages was left without settling this one.')
+    await turn?.message.nack(left).catch(() => {}) // settled by the body already, or lost
+    turn?.done()
     turn = undefined
     await consumer.stop()
   }

@@ -1,5 +1,4 @@
 // The leases that this process holds: kept alive by one batched extension for each lease length, and watched.
-//
 //   held -- extended --> held (the trust starts again)
 //   held -- settled --> gone
 //   held -- the database says lost, or the trust runs out --> lost: the signal aborts, every settle is refused
@@ -16,6 +15,8 @@ export type Held = {
   readonly attempt: number
   readonly leaseMs: number
   trustedUntil: number
+  /** A settle is on its way: its answer says whether the lease was there, an extension after it cannot. */
+  isSettling: boolean
   /** Why the lease is lost, once it is. */
   lost: LeaseLostError | undefined
 }
@@ -59,7 +60,14 @@ export function createLeases(extend: Extend): Leases {
       let group = groups.get(key)
       if (!group)
         groups.set(key, (group = createGroup(leaseMs, isKept ? extend : undefined, (held) => groupOf.delete(held))))
-      const held: Held = { id, attempt, leaseMs, trustedUntil: trustEnd(sentAt, leaseMs), lost: undefined }
+      const held: Held = {
+        id,
+        attempt,
+        leaseMs,
+        trustedUntil: trustEnd(sentAt, leaseMs),
+        isSettling: false,
+        lost: undefined,
+      }
       groupOf.set(held, group)
       group.add(held, (why) => {
         held.lost = new LeaseLostError(id, attempt, why)
@@ -156,7 +164,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
       const exceptions = new Map(outcomes.map(({ id, outcome }) => [id, outcome]))
       for (const held of batch) {
         const outcome = exceptions.get(held.id)
-        if (outcome === 'lost') lose(held, taken)
+        if (outcome === 'lost' && !held.isSettling) lose(held, taken)
         else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
       }
       return exceptions.size > 0

@@ -59,6 +59,9 @@ export type Settlement = { readonly as: 'acked' | 'retry' | 'dead' | 'released';
 export type MessageControl<Payload> = {
   readonly message: Message<Payload>
   readonly held: Held
+  /** How careful to be with it: it has lapsed before, so often even that it is handled alone. */
+  readonly hasLapsed: boolean
+  readonly isSuspect: boolean
   settlement(): Settlement | undefined
   /** Asks the handler to stop: aborts the signal. */
   abort(reason: unknown): void
@@ -124,6 +127,7 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     if (!before) refuseLost()
     else if (!before.isInTransaction) throw settledError(before)
     settlement = intended
+    held.isSettling = true
     try {
       const result = await send()
       if (result === null || result === false) throw refusal(before)
@@ -133,6 +137,8 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     } catch (error) {
       settlement = before
       throw error
+    } finally {
+      held.isSettling = false
     }
   }
 
@@ -201,7 +207,8 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     },
     in: (transaction) => verbs(transactionQuery(transaction, parts.prepare), true),
   }
-  return { message, held, settlement: () => settlement, abort }
+  const { isSuspect, lapses } = delivery
+  return { message, held, hasLapsed: lapses > 0, isSuspect, settlement: () => settlement, abort }
 }
 
 /** An ISO text with microseconds as ms since 1970, microseconds kept as a fraction. */

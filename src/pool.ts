@@ -83,7 +83,7 @@ export function listenSource(source: Source, listenUrl: string | undefined): Lis
 }
 
 /** A URL, or the options of the user's own driver. */
-export type ListenSource = { readonly url: string } | { readonly options: object }
+export type ListenSource = { readonly url?: string; readonly options?: object }
 
 /** Opens the one connection that listens. Its owner ends it. */
 export function openListener(source: ListenSource): postgres.Sql {
@@ -95,9 +95,8 @@ export function openListener(source: ListenSource): postgres.Sql {
     onnotice: () => {},
     connection: { application_name: 'dueq listen' },
   }
-  return 'url' in source
-    ? postgres(source.url, own)
-    : postgres({ ...source.options, ...own } as postgres.Options<never>)
+  const options = { ...source.options, ...own } as postgres.Options<never>
+  return source.url === undefined ? postgres(options) : postgres(source.url, options)
 }
 
 // --- internal ---
@@ -114,7 +113,9 @@ function bounded(query: Query, deadlineMs: number, onTimeout: () => void): Query
           ),
         )
       }, deadlineMs)
-      query(text, params)
+      // In a turn of its own, so that a driver that throws at once rejects like any other.
+      Promise.resolve()
+        .then(() => query(text, params))
         .then(resolve, (error: unknown) => reject(fromDatabase(error)))
         .finally(() => clearTimeout(timer))
     })
@@ -122,7 +123,10 @@ function bounded(query: Query, deadlineMs: number, onTimeout: () => void): Query
 
 /** The options of a `pg` pool in the words of postgres.js. */
 function fromPgOptions(options: Readonly<Record<string, unknown>>): ListenSource {
-  if (typeof options['connectionString'] === 'string') return { url: options['connectionString'] }
-  const { host, port, user, password, database, ssl } = options
-  return { options: { host, port, user, password, database, ssl } }
+  const { connectionString, host, port, user, password, database, ssl } = options
+  const given = Object.entries({ host, port, user, password, database, ssl }).filter(([, value]) => value !== undefined)
+  return {
+    url: typeof connectionString === 'string' ? connectionString : undefined,
+    options: Object.fromEntries(given),
+  }
 }

@@ -20,6 +20,8 @@ export type Hands = {
   readonly running: number
   readonly waiting: number
   readonly settling: number
+  readonly hasLapsed: boolean
+  readonly hasSuspect: boolean
 }
 
 /** The most messages of one claim. */
@@ -44,8 +46,11 @@ export function createPrefetch(max: number): Prefetch {
     claimed(count, payloadChars) {
       if (count > 0) meanChars = Math.max(meanChars * 0.9, payloadChars / count)
     },
-    room({ concurrency, running, waiting, settling }) {
-      const target = concurrency + ahead(concurrency)
+    room(hands) {
+      const { concurrency, running, waiting, settling } = hands
+      // What may take this process down takes nothing along that waits, and in the end nothing at all.
+      if (hands.hasSuspect) return 0
+      const target = concurrency + (hands.hasLapsed ? 0 : ahead(concurrency))
       if (settling > 2 * target) return 0
       const free = Math.min(target - running - waiting, maxBatch)
       if (waiting === 0 && running < concurrency) return Math.max(free, 0)

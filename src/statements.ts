@@ -20,6 +20,8 @@ export type Delivery = {
   readonly leaseEndsAt: string
   readonly failures: number
   readonly lapses: number
+  /** It has lapsed for half of its budget: to be handled alone. */
+  readonly isSuspect: boolean
 }
 
 /** What a poll asks for. `leaseMs` undefined: the lease of the queue. `handlers`: how many messages start at once. */
@@ -61,7 +63,7 @@ export function statements(schema: string) {
   const f = `"${schema}".`
   const enqueueText = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb) as e`
   const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => $3::text::interval[], ats => $4::text::timestamptz[], priorities => $5::text::integer[], dedup_keys => $6::text::text[], headers => $7::text::jsonb[]) as e order by e.ordinality`
-  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text as due_at, to_json(p.enqueued_at)::text as enqueued_at, to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, to_json(p.polled_at)::text as polled_at, to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
+  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text as due_at, to_json(p.enqueued_at)::text as enqueued_at, to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, p.is_suspect::text, to_json(p.polled_at)::text as polled_at, to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
   return {
     ...operatorStatements(schema),
 
@@ -98,9 +100,9 @@ export function statements(schema: string) {
       const last = rows[rows.length - 1]!
       return {
         deliveries: rows.slice(0, -1).map(delivery),
-        polledAt: instant(last[10]!)!,
-        nextReadyAt: instant(last[11]!),
-        pollIntervalMs: Number(last[12]) * 1000,
+        polledAt: instant(last[11]!)!,
+        nextReadyAt: instant(last[12]!),
+        pollIntervalMs: Number(last[13]) * 1000,
       }
     },
 
@@ -219,5 +221,6 @@ function delivery(row: Row): Delivery {
     leaseEndsAt: instant(row[7]!)!,
     failures: Number(row[8]),
     lapses: Number(row[9]),
+    isSuspect: row[10] === 'true',
   }
 }

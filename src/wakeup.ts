@@ -46,6 +46,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   let session: AbortController | undefined
   let running: Promise<void> = Promise.resolve()
   let lingering: NodeJS.Timeout | undefined
+  let isClosed = false
 
   const wakeAll = (): void => {
     for (const set of subscribers.values()) for (const onWake of set) onWake(null)
@@ -108,7 +109,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
 
   const start = (): void => {
     clearTimeout(lingering)
-    if (!source || session) return
+    if (!source || session || isClosed) return
     const { signal } = (session = new AbortController())
     running = running.then(() => run(source, signal))
   }
@@ -133,6 +134,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
       return isUp
     },
     async close() {
+      isClosed = true
       stop()
       await running
     },

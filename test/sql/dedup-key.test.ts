@@ -133,3 +133,13 @@ it('promise 7: messages enqueued together come in the order of their payloads, w
   const payloads = await engine.rows<{ payload: number }>(`select payload from dueq.dequeue($1, max => 10)`, [queue])
   expect(payloads.map(({ payload }) => payload)).toEqual([1, 2, 3, 4])
 })
+
+it('promise 2b: an enqueue does not wait for ever for a transaction that holds its key', async () => {
+  const queue = await engine.queue()
+  const other = await engine.session()
+  await other.begin()
+  await other.rows(`select id from dueq.enqueue($1, '1', dedup_key => 'held')`, [queue])
+  expect(await engine.sqlstate(`select id from dueq.enqueue('${queue}', '1', dedup_key => 'held')`)).toBe('55P03')
+  await other.rollback()
+  expect(await engine.value(`select created from dueq.enqueue('${queue}', '1', dedup_key => 'held')`)).toBe(true)
+})

@@ -106,3 +106,17 @@ it('promise 2: of dead letters with one dedup key, redrive takes the oldest, and
   await engine.rows('select dueq.ack(id, attempt) from dueq.dequeue($1)', [queue])
   expect(await engine.rows('select dead_id as id from dueq.redrive($1)', [queue])).toEqual([{ id: dead[1] }])
 })
+
+it('promise 2d: dead letters whose dedup key is taken do not stand in the way of the others', async () => {
+  const queue = await engine.queue('max_attempts => 1')
+  const die = async (args = '') => {
+    const id = await engine.enqueue(queue, args)
+    await engine.rows('select dueq.nack(id, attempt) from dueq.dequeue($1)', [queue])
+    return id
+  }
+  for (let n = 0; n < 4; n++) await die(`dedup_key => 'same'`)
+  const free = [await die(), await die(), await die()]
+  await engine.enqueue(queue, `dedup_key => 'same'`)
+  const redriven = await engine.rows<{ dead_id: string }>('select dead_id from dueq.redrive($1, max => 3)', [queue])
+  expect(redriven.map(({ dead_id }) => dead_id).sort()).toEqual([...free].sort())
+})

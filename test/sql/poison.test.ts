@@ -93,3 +93,23 @@ it('promise 3h: what has used up its budget is cleared away without stopping the
   expect(seen).toEqual([healthy])
   expect(await engine.value('select count(*) from dueq.dead_messages where queue = $1', [queue])).toBe('5')
 })
+
+it('promise 3h: those that lapse together with the poison message, crash after crash, survive it', async () => {
+  const queue = await engine.queue(`lease => '1 minute', max_attempts => 6`)
+  const all = []
+  for (let n = 0; n < 10; n++) all.push(await engine.enqueue(queue))
+  const poison = all[4]!
+  for (let round = 0; round < 40; round++) {
+    // A consumer with ten handlers, which dies of the poison message and acks everything where it is not among them.
+    const claims = await engine.rows<{ id: string; attempt: number }>(
+      `select id, attempt from dueq.poll($1, max => 10, handlers => 10) where id is not null`,
+      [queue],
+    )
+    if (claims.some(({ id }) => id === poison)) await engine.travel('1 minute')
+    else for (const { id, attempt } of claims) await engine.rows('select dueq.ack($1, $2)', [id, attempt])
+  }
+  expect(await engine.rows('select id, reason from dueq.dead_messages where queue = $1', [queue])).toEqual([
+    { id: poison, reason: 'lapsed' },
+  ])
+  expect(await engine.rows('select id from dueq.message_states where queue = $1', [queue])).toEqual([])
+})

@@ -85,9 +85,19 @@ test('a second signal kills the command and gives its message back, which is no 
   expect(message).toMatchObject({ state: 'ready', failures: 0, attempt: 1 })
 })
 
+test('a command that is ended by the deadline gives its message back', async () => {
+  await queueOf('interrupted', '1')
+  const consumer = dueq.start('consume', 'interrupted', '--deadline', '100ms', '--exec', 'echo started; sleep 60')
+  await consumer.waitForLine(isStarted)
+  await consumer.kill('SIGTERM')
+  expect(await consumer.exited).toMatchObject({ code: 0 })
+  expect(await counts('interrupted')).toMatchObject({ ready: 1, leased: 0 })
+})
+
 test('a command that outlives the deadline is killed, and the exit code says so', async () => {
   await queueOf('overdue', '1')
-  const consumer = dueq.start('consume', 'overdue', '--deadline', '100ms', '--exec', 'echo started; sleep 60')
+  const stubborn = `trap '' TERM; echo started; sleep 60`
+  const consumer = dueq.start('consume', 'overdue', '--deadline', '100ms', '--exec', stubborn)
   await consumer.waitForLine(isStarted)
   await consumer.kill('SIGTERM')
   expect(await consumer.exited).toMatchObject({ code: 1 })

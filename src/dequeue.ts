@@ -1,12 +1,13 @@
 // Raw dequeue: the messages and nothing more. The lease is watched, so that a late settle is refused, but not extended.
 // A long poll waits here, in the client, between short statements; nothing ever waits inside the database. What is claimed
 // while the client closes could not be settled any more, so it is given back.
+import { createAgenda } from './agenda.js'
 import { claim } from './claim.js'
 import type { Client, Stoppable } from './client.js'
 import type { QueueDefinition } from './definition.js'
 import { DueqError } from './errors.js'
 import { createLatch } from './latch.js'
-import { epochMs, type Message, type MessageControl } from './message.js'
+import type { Message, MessageControl } from './message.js'
 import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type DequeueOptions = {
@@ -37,18 +38,14 @@ export async function dequeue<Payload>(
   const done = createLatch()
   let isClosing = false
   let releasedCount = 0
-  let wokenAt = Number.POSITIVE_INFINITY
-  let clock = { localMs: 0, databaseMs: Number.POSITIVE_INFINITY }
+  const agenda = createAgenda(Number.POSITIVE_INFINITY)
 
   const onAbort = (): void => latch.set()
   signal?.addEventListener('abort', onAbort, { once: true })
   const unsubscribe =
     waitMs > 0
       ? client.wakeups.subscribe(queue.name, (readyAtSeconds) => {
-          wokenAt = Math.min(
-            wokenAt,
-            readyAtSeconds === null ? 0 : clock.localMs + readyAtSeconds * 1000 - clock.databaseMs,
-          )
+          agenda.wake(readyAtSeconds === null ? null : readyAtSeconds * 1000)
           latch.set()
         })
       : () => {}
@@ -65,8 +62,9 @@ export async function dequeue<Payload>(
     for (;;) {
       if (signal?.aborted)
         throw new DueqError('aborted', 'The wait for a message was aborted.', { cause: signal.reason })
-      wokenAt = Number.POSITIVE_INFINITY
-      const { controls, polled, polledAtMs, receivedAt } = await claim<Payload>(client, {
+      const isLast = performance.now() >= deadline
+      agenda.begin()
+      const claimed = await claim<Payload>(client, {
         queue: queue.name,
         schema: queue.payload,
         max,
@@ -74,6 +72,7 @@ export async function dequeue<Payload>(
         leaseMs,
         isKept: false,
       })
+      const { controls } = claimed
       if (isClosing) {
         const release = ({ message }: MessageControl<Payload>): Promise<void> =>
           message.release().then(
@@ -83,12 +82,11 @@ export async function dequeue<Payload>(
         await Promise.all(controls.map(release))
         return []
       }
-      if (controls.length > 0) return controls.map(({ message }) => message)
-      clock = { localMs: receivedAt, databaseMs: polledAtMs }
-      const knownMs = polled.nextReadyAt === null ? Number.POSITIVE_INFINITY : epochMs(polled.nextReadyAt) - polledAtMs
-      const lookAt = (): number => Math.min(receivedAt + Math.min(knownMs, polled.pollIntervalMs), wokenAt, deadline)
+      if (controls.length > 0 || isLast) return controls.map(({ message }) => message)
+      agenda.looked(claimed)
+      const lookAt = (): number => Math.min(agenda.at, deadline)
       while (!isClosing && !signal?.aborted && performance.now() < lookAt()) await latch.wait(lookAt())
-      if (isClosing || (performance.now() >= deadline && wokenAt > performance.now())) return []
+      if (isClosing) return []
     }
   } finally {
     unsubscribe()

@@ -231,7 +231,7 @@ $function$;
 comment on function ack(bigint,integer) is 'Done: deletes the message. False where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION ack_many(ids bigint[], attempts integer[])
- RETURNS TABLE(id bigint, outcome text)
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
@@ -243,7 +243,7 @@ declare
   v_held bigint[] := _held(ids, attempts);
 begin
   if cardinality(v_held) < cardinality(ids) then
-    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+    return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;
   end if;
   if cardinality(v_held) > 0 then
     delete from messages m where m.id = any(v_held);
@@ -657,7 +657,7 @@ $function$;
 comment on function extend(bigint,integer,interval) is 'Moves the end of the lease to that long from now, never to an earlier instant. Null where the lease is lost.';
 
 CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease interval)
- RETURNS TABLE(id bigint, outcome text)
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
@@ -677,7 +677,7 @@ begin
     update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
   end if;
   if cardinality(v_held) < cardinality(ids) then
-    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+    return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;
   end if;
 end
 $function$;
@@ -1282,7 +1282,7 @@ CREATE OR REPLACE FUNCTION _is_suspect(lapses integer, max_attempts integer)
 AS $function$ select lapses > 0 and lapses * 2 >= max_attempts $function$;
 
 CREATE OR REPLACE FUNCTION _not_held(ids bigint[], attempts integer[], held bigint[])
- RETURNS TABLE(id bigint, outcome text)
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
@@ -1295,6 +1295,7 @@ begin
     perform from messages m where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null;
     continue when found and g.id = any(held);
     id := g.id;
+    attempt := g.attempt;
     outcome := case when found then 'busy' else 'lost' end;
     return next;
   end loop;

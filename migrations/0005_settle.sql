@@ -64,9 +64,9 @@ $$;
 
 -- _not_held: tells busy from lost for those that _held left out. To be called before the held rows are deleted: an id
 -- may come with its current attempt and, from a consumer that lapsed, with a stale one.
--- Returns: (id, outcome) for each (id, attempt) that is not held: 'busy' where the lease is there but the row was locked
+-- Returns: (id, outcome, attempt) for each (id, attempt) that is not held: 'busy' where the lease is there but the row was locked
 -- by another transaction, 'lost' otherwise.
-create function _not_held(ids bigint[], attempts integer[], held bigint[]) returns table (id bigint, outcome text)
+create function _not_held(ids bigint[], attempts integer[], held bigint[]) returns table (id bigint, outcome text, attempt integer)
 language plpgsql volatile
 as $$
 #variable_conflict use_column
@@ -79,6 +79,7 @@ begin
     perform from messages m where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null;
     continue when found and g.id = any(held);
     id := g.id;
+    attempt := g.attempt;
     outcome := case when found then 'busy' else 'lost' end;
     return next;
   end loop;
@@ -87,10 +88,10 @@ $$;
 
 -- ack_many: acks many messages in one statement, without waiting for any row.
 -- Changes: messages. Locks: the rows it acks.
--- Returns: one row (id, outcome) for each message that was NOT acked: 'lost', or 'busy' (another transaction holds the
+-- Returns: one row (id, outcome, attempt) for each message that was NOT acked: 'lost', or 'busy' (another transaction holds the
 -- row: try again, alone). No row: all are acked.
 -- Raises: DQ002 for arrays of unequal length.
-create function ack_many(ids bigint[], attempts integer[]) returns table (id bigint, outcome text)
+create function ack_many(ids bigint[], attempts integer[]) returns table (id bigint, outcome text, attempt integer)
 language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
@@ -102,7 +103,7 @@ declare
   v_held bigint[] := _held(ids, attempts);
 begin
   if cardinality(v_held) < cardinality(ids) then
-    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+    return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;
   end if;
   if cardinality(v_held) > 0 then
     delete from messages m where m.id = any(v_held);
@@ -141,10 +142,10 @@ comment on function extend is 'Moves the end of the lease to that long from now,
 
 -- extend_many: extends many leases in one statement, without waiting for any row.
 -- Changes: messages. Locks: the rows it extends.
--- Returns: one row (id, outcome) for each lease that was NOT extended: 'lost', or 'busy' (another transaction holds the
+-- Returns: one row (id, outcome, attempt) for each lease that was NOT extended: 'lost', or 'busy' (another transaction holds the
 -- row, so nobody else can claim it before that ends). No row: all are extended, to `lease` from now.
 -- Raises: DQ002.
-create function extend_many(ids bigint[], attempts integer[], lease interval) returns table (id bigint, outcome text)
+create function extend_many(ids bigint[], attempts integer[], lease interval) returns table (id bigint, outcome text, attempt integer)
 language plpgsql volatile
 set search_path from current
 set enable_seqscan = off
@@ -164,7 +165,7 @@ begin
     update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
   end if;
   if cardinality(v_held) < cardinality(ids) then
-    return query select n.id, n.outcome from _not_held(ids, attempts, v_held) n;
+    return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;
   end if;
 end
 $$;

@@ -72,8 +72,8 @@ export function createAck(query: Query, statements: Statements): (held: Held) =>
       sorted.map(({ id }) => id),
       sorted.map(({ attempt }) => attempt),
     )
-    const outcomeOf = new Map(exceptions.map(({ id, outcome }) => [id, outcome]))
-    return batch.map(({ id }) => outcomeOf.get(id) ?? 'acked')
+    const outcomeOf = new Map(exceptions.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
+    return batch.map(({ id, attempt }) => outcomeOf.get(`${id} ${attempt}`) ?? 'acked')
   }, 1000)
 
   return async (held) => {

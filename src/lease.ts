@@ -161,9 +161,9 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
         batch.map(({ attempt }) => attempt),
         leaseMs,
       )
-      const exceptions = new Map(outcomes.map(({ id, outcome }) => [id, outcome]))
+      const exceptions = new Map(outcomes.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
       for (const held of batch) {
-        const outcome = exceptions.get(held.id)
+        const outcome = exceptions.get(`${held.id} ${held.attempt}`)
         if (outcome === 'lost' && !held.isSettling) lose(held, taken)
         else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
       }

@@ -54,7 +54,7 @@ export type Enqueueing = {
 }
 
 export type Enqueued = { readonly id: string; readonly created: boolean }
-export type Outcome = { readonly id: string; readonly outcome: 'lost' | 'busy' }
+export type Outcome = { readonly id: string; readonly attempt: number; readonly outcome: 'lost' | 'busy' }
 
 export type Statements = ReturnType<typeof statements>
 
@@ -117,7 +117,7 @@ export function statements(schema: string) {
 
     async ackMany(query: Query, ids: readonly string[], attempts: readonly number[]): Promise<Outcome[]> {
       const rows = await query(
-        `select a.id::text, a.outcome from ${f}ack_many(ids => $1::text::bigint[], attempts => $2::text::integer[]) as a`,
+        `select a.id::text, a.outcome, a.attempt::text from ${f}ack_many(ids => $1::text::bigint[], attempts => $2::text::integer[]) as a`,
         [`{${ids.join()}}`, `{${attempts.join()}}`],
       )
       return rows.map(outcome)
@@ -165,7 +165,7 @@ export function statements(schema: string) {
       leaseMs: number,
     ): Promise<Outcome[]> {
       const rows = await query(
-        `select e.id::text, e.outcome from ${f}extend_many(ids => $1::text::bigint[], attempts => $2::text::integer[], lease => $3::text::interval) as e`,
+        `select e.id::text, e.outcome, e.attempt::text from ${f}extend_many(ids => $1::text::bigint[], attempts => $2::text::integer[], lease => $3::text::interval) as e`,
         [`{${ids.join()}}`, `{${attempts.join()}}`, interval(leaseMs)],
       )
       return rows.map(outcome)
@@ -206,7 +206,7 @@ function enqueued(row: Row): Enqueued {
 }
 
 function outcome(row: Row): Outcome {
-  return { id: row[0]!, outcome: row[1] as Outcome['outcome'] }
+  return { id: row[0]!, outcome: row[1] as Outcome['outcome'], attempt: Number(row[2]) }
 }
 
 function delivery(row: Row): Delivery {

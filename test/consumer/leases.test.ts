@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { createLeases, type Held, type Leases } from '../../src/lease.js'
+import type { Outcome } from '../../src/statements.js'
 
 // The keeping of leases by itself: what the database answers is said by the test.
 type Extension = { readonly ids: readonly string[]; readonly leaseMs: number; readonly at: number }
 
-function leasesWith(answer: (call: number) => Promise<never[] | { id: string; outcome: 'lost' | 'busy' }[]>) {
+function leasesWith(answer: (call: number) => Promise<Outcome[]>) {
   const extensions: Extension[] = []
   const leases = createLeases((ids, _, leaseMs) => {
     extensions.push({ ids, leaseMs, at: performance.now() })
@@ -90,7 +91,7 @@ it('a claim whose answer came late is watched in its own time', async () => {
 })
 
 it('a busy row is tried again, and delays no other extension', async () => {
-  const { leases, extensions } = leasesWith(async () => [{ id: '1', outcome: 'busy' }])
+  const { leases, extensions } = leasesWith(async () => [{ id: '1', outcome: 'busy', attempt: 1 }])
   const busy = hold(leases, '1', 400)
   const other = hold(leases, '2', 400)
   await delay(600)

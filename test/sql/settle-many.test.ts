@@ -121,3 +121,15 @@ it('promise 3i: what was busy is still held when the other transaction rolls bac
   await other.rollback()
   expect(await engine.rows(ackMany, [ids, [1]])).toEqual([])
 })
+
+it('promise 3i: two attempts of one message in one call are told apart', async () => {
+  const queue = await engine.queue(`lease => '1 minute'`)
+  const id = await engine.enqueue(queue)
+  await engine.dequeue(queue)
+  await engine.travel('1 minute')
+  await engine.dequeue(queue)
+  const both = `array[${id}, ${id}]::bigint[], array[1, 2]`
+  const lost = [{ id, outcome: 'lost', attempt: 1 }]
+  expect(await engine.rows(`select id, outcome, attempt from dueq.extend_many(${both}, '1 minute')`)).toEqual(lost)
+  expect(await engine.rows(`select id, outcome, attempt from dueq.ack_many(${both})`)).toEqual(lost)
+})

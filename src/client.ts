@@ -5,7 +5,7 @@ import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
 import type { Held, Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
-import type { Statements } from './statements.js'
+import { outcomeLookup, type Statements, sortedById } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 
 /** The shared parts of a connected dueq. Owned by `connect`. */
@@ -66,14 +66,14 @@ export function checkStop(
 /** Acks in batches. A row that another transaction holds is tried again by itself, so that it delays no other message. */
 export function createAck(query: Query, statements: Statements): (held: Held) => Promise<boolean> {
   const send = coalesce<Held, 'acked' | 'lost' | 'busy'>(async (batch) => {
-    const sorted = [...batch].sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
+    const sorted = sortedById(batch)
     const exceptions = await statements.ackMany(
       query,
       sorted.map(({ id }) => id),
       sorted.map(({ attempt }) => attempt),
     )
-    const outcomeOf = new Map(exceptions.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
-    return batch.map(({ id, attempt }) => outcomeOf.get(`${id} ${attempt}`) ?? 'acked')
+    const outcomeOf = outcomeLookup(exceptions)
+    return batch.map((held) => outcomeOf(held) ?? 'acked')
   }, 1000)
 
   return async (held) => {

@@ -7,7 +7,7 @@
 // moment BEFORE the claim (or extension) was sent, so clocks that differ between hosts do not matter, nor does the time the
 // answer took. One extension that failed or hangs is no lost lease: two more are sent before the trust runs out.
 import { LeaseLostError } from './errors.js'
-import type { Outcome } from './statements.js'
+import { type Outcome, outcomeLookup, sortedById } from './statements.js'
 
 /** A lease held by this process. `trustedUntil` is on the clock of `performance.now()`, in ms. */
 export type Held = {
@@ -161,13 +161,13 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
         batch.map(({ attempt }) => attempt),
         leaseMs,
       )
-      const exceptions = new Map(outcomes.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
+      const outcomeOf = outcomeLookup(outcomes)
       for (const held of batch) {
-        const outcome = exceptions.get(`${held.id} ${held.attempt}`)
+        const outcome = outcomeOf(held)
         if (outcome === 'lost' && !held.isSettling) lose(held, taken)
         else if (outcome === undefined) held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
       }
-      return exceptions.size > 0
+      return outcomes.length > 0
     } catch {
       return true // the watch decides; until it does, the next try may succeed
     }
@@ -185,7 +185,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     }
     if (firstUntil - now > extendBeforeMs) return extending.arm(firstUntil - extendBeforeMs)
     due.sort((a, b) => a.trustedUntil - b.trustedUntil)
-    const batch = due.slice(0, maxBatch).sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
+    const batch = sortedById(due.slice(0, maxBatch))
     isExtending = true
     const isToRepeat = await orTrueAfter(answerWithinMs, send(extend, batch))
     isExtending = false

@@ -194,6 +194,19 @@ export function statements(schema: string) {
   }
 }
 
+/** Sorts a batch by id: for such input ack_many and extend_many have the least to do. */
+export function sortedById<T extends { readonly id: string }>(batch: readonly T[]): T[] {
+  return [...batch].sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
+}
+
+/** Looks up what a batch statement said of an attempt; undefined where it was done. */
+export function outcomeLookup(
+  outcomes: readonly Outcome[],
+): (of: Omit<Outcome, 'outcome'>) => Outcome['outcome'] | undefined {
+  const found = new Map(outcomes.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
+  return ({ id, attempt }) => found.get(`${id} ${attempt}`)
+}
+
 // --- internal ---
 
 /** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two. */

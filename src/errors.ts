@@ -55,16 +55,24 @@ export class DueqError extends Error {
   override readonly name: string = 'DueqError'
   readonly code: DueqErrorCode
   readonly details: Readonly<Record<string, unknown>>
+  /**
+   * True where a statement was sent and no answer came: it may have taken effect, and may do so yet. False: it has not.
+   * To repeat an enqueue safely, give it a dedup key. In a transaction of yours nothing takes effect before its commit.
+   */
+  readonly isOutcomeUnknown: boolean
 
-  constructor(
-    code: DueqErrorCode,
-    message: string,
-    options: { readonly cause?: unknown; readonly details?: Readonly<Record<string, unknown>> } = {},
-  ) {
+  constructor(code: DueqErrorCode, message: string, options: DueqErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.details = options.details ?? {}
+    this.isOutcomeUnknown = options.isOutcomeUnknown ?? false
   }
+}
+
+type DueqErrorOptions = {
+  readonly cause?: unknown
+  readonly details?: Readonly<Record<string, unknown>>
+  readonly isOutcomeUnknown?: boolean
 }
 
 /** The lease of a message is lost: it lapsed, or another consumer has the message by now. Code `lease.lost`. */
@@ -150,19 +158,28 @@ export function isTransient(error: unknown): boolean {
 export function fromDatabase(error: unknown): DueqError {
   if (isDueqError(error)) return error
   const { code: rawCode, message = String(error), hint, errors } = (error ?? {}) as DriverError
-  const cause = { cause: error, details: { sqlState: rawCode } }
   const sqlState = typeof rawCode === 'string' ? rawCode : ''
+  const isOutcomeUnknown = isAnswerLost(error as DriverError, sqlState, message)
+  const options = { cause: error, details: { sqlState: rawCode }, isOutcomeUnknown }
   if (isNetworkCode(sqlState, message)) {
     const reason = message || errors?.map((inner) => inner.message).join(', ') || sqlState
     return new DueqError(
       'database.unreachable',
-      `No connection to the database: ${reason}. ${adviceOf['database.unreachable']}`,
-      cause,
+      isOutcomeUnknown
+        ? `The connection to the database was lost before the answer came (${reason}); whether the statement took effect is unknown.`
+        : `No connection to the database: ${reason}. ${adviceOf['database.unreachable']}`,
+      options,
     )
   }
-  const code = codeOfSqlState[sqlState] ?? (sqlState.startsWith('08') ? 'database.unreachable' : 'database.error')
-  const advice = sqlState.startsWith('DQ') ? hint : adviceOf[code]
-  return new DueqError(code, advice ? `${sentence(message)} ${advice}` : message, cause)
+  const code =
+    codeOfSqlState[sqlState] ??
+    (sqlState.startsWith('08') ? 'database.unreachable' : isOutcomeUnknown ? 'timeout' : 'database.error')
+  const advice = isOutcomeUnknown
+    ? 'Whether the statement took effect is unknown.'
+    : sqlState.startsWith('DQ')
+      ? hint
+      : adviceOf[code]
+  return new DueqError(code, advice ? `${sentence(message)} ${advice}` : message, options)
 }
 
 /** Any thrown value as text, also one that has no text form. */
@@ -181,6 +198,8 @@ type DriverError = {
   readonly message?: string
   readonly hint?: string
   readonly errors?: readonly Error[]
+  /** The system call that failed, for errors of the network. */
+  readonly syscall?: string
 }
 
 /** Network errors carry the name of an errno; postgres.js adds names of its own; pg has only texts for some. */
@@ -188,7 +207,22 @@ function isNetworkCode(code: string, message: string): boolean {
   return (
     /^(E[A-Z]+|CONNECT_TIMEOUT|CONNECTION_(CLOSED|ENDED|DESTROYED|CONNECT_TIMEOUT))$/.test(code) ||
     (code === '' &&
-      /connection (terminated|ended|timeout)|timeout exceeded when trying to connect|not queryable/i.test(message))
+      /connection (terminated|ended|timeout)|timeout expired|timeout exceeded when trying to connect|not queryable/i.test(
+        message,
+      ))
+  )
+}
+
+/**
+ * Whether a statement may have been committed although this error came instead of its answer. A backend that is told to
+ * end (57P01, 57P02) may be past the commit; an error while connecting (`syscall`) came before anything was sent.
+ */
+function isAnswerLost(error: DriverError, code: string, message: string): boolean {
+  return (
+    /^(57P0[12]|40003|08(000|006|007|P01))$/.test(code) ||
+    (/^(ECONNRESET|EPIPE|ETIMEDOUT|ENETDOWN|ENETUNREACH|EHOSTUNREACH|CONNECTION_(CLOSED|DESTROYED))$/.test(code) &&
+      error.syscall !== 'connect') ||
+    (code === '' && /connection terminated(?! due to connection timeout)|^query read timeout$/i.test(message))
   )
 }
 

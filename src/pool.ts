@@ -1,8 +1,12 @@
-// The connections that dueq opens itself: a small postgres.js pool for statements, and the options for the connection
-// that listens. Opened at first use; closed by whoever asked for it.
+// The connections that dueq opens itself: a few for statements, each opened when one is wanted and none is free, and the
+// options for the connection that listens. Closed by whoever asked for them.
 //
-// Invariant: every statement has a deadline. The driver never notices a connection that went silent, so a pool in which a
-// statement timed out is replaced by a fresh one, and the old one is cut off with whatever still hangs in it.
+//   free -- statement --> busy -- answered --> free
+//                          `-- lost, or no answer within the deadline --> cut off, and a fresh one when it is wanted
+//
+// Invariants: every statement has a deadline, the wait for a free connection included. A connection carries one statement
+// at a time, so that one that hangs or breaks takes no other along, and a statement that still waits has certainly not
+// been sent. The driver's own pool sends statements behind each other, and notices no connection that went silent.
 import postgres from 'postgres'
 import { isPg, isPostgresJs, type Query, queryOf } from './driver.js'
 import { DueqError, fromDatabase } from './errors.js'
@@ -14,7 +18,7 @@ export type Source =
 
 /** A source of connections with deadlines. */
 export type Pool = {
-  /** Runs one statement; rejects with a DueqError, with `timeout` after the deadline (then the outcome is unknown). */
+  /** Runs one statement; rejects with a DueqError, with `timeout` after the deadline. */
   readonly query: Query
   /** Ends the connections that dueq opened; a shared pool is left alone. */
   close(): Promise<void>
@@ -22,54 +26,7 @@ export type Pool = {
 
 /** Opens a pool; connects at the first statement. `deadlineMs` bounds each statement, connecting included. */
 export function openPool(source: Source, deadlineMs: number): Pool {
-  let isClosed = false
-  const refuseClosed = (): void => {
-    if (isClosed) throw new DueqError('client.closed', 'This dueq client is closed.')
-  }
-  if ('shared' in source) {
-    const run = bounded(queryOf(source.shared), deadlineMs, () => {})
-    return {
-      async query(text, params) {
-        refuseClosed()
-        return run(text, params)
-      },
-      async close() {
-        isClosed = true
-      },
-    }
-  }
-
-  const open = (): postgres.Sql =>
-    postgres(source.url, {
-      max: source.max,
-      prepare: source.prepare,
-      fetch_types: false,
-      connect_timeout: Math.ceil(Math.min(deadlineMs, 10_000) / 1000),
-      // Seconds between tries to connect: the driver's own 20 would keep consumers away from a server that is back.
-      backoff: (retries: number) => Math.min(3 ** retries / 100, 1) * (0.5 + Math.random() / 2),
-      onnotice: () => {},
-      connection: { application_name: 'dueq' },
-    })
-  let sql: postgres.Sql | undefined
-
-  const replace = (broken: postgres.Sql | undefined): void => {
-    if (!broken || broken !== sql) return
-    sql = undefined
-    broken.end({ timeout: 0 }).catch(() => {})
-  }
-  const query: Query = (text, params) => {
-    refuseClosed()
-    sql ??= open()
-    const used = sql
-    return bounded(queryOf(used), deadlineMs, () => replace(used))(text, params)
-  }
-  return {
-    query,
-    async close() {
-      isClosed = true
-      await sql?.end({ timeout: 1 }).catch(() => {})
-    },
-  }
+  return 'shared' in source ? sharedPool(queryOf(source.shared), deadlineMs) : ownPool(source, deadlineMs)
 }
 
 /** Options for a postgres.js connection to the same database as a pool, or undefined where they cannot be known. */
@@ -101,24 +58,140 @@ export function openListener(source: ListenSource): postgres.Sql {
 
 // --- internal ---
 
-function bounded(query: Query, deadlineMs: number, onTimeout: () => void): Query {
-  return (text, params) =>
-    new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        onTimeout()
-        reject(
-          new DueqError(
-            'timeout',
-            `The database gave no answer within ${deadlineMs} ms; whether the statement took effect is unknown.`,
-          ),
-        )
-      }, deadlineMs)
-      // In a turn of its own, so that a driver that throws at once rejects like any other.
-      Promise.resolve()
-        .then(() => query(text, params))
-        .then(resolve, (error: unknown) => reject(fromDatabase(error)))
-        .finally(() => clearTimeout(timer))
+/** A place for a connection: the driver's pool of one, which reconnects by itself after an idle connection was lost. */
+type Place = { sql: postgres.Sql | undefined }
+
+/** A statement that waits for a connection. */
+type Waiting = {
+  readonly resolve: (place: Place) => void
+  readonly reject: (error: DueqError) => void
+  readonly timer: NodeJS.Timeout
+}
+
+type Own = Exclude<Source, { readonly shared: unknown }>
+
+function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
+  const places: Place[] = []
+  // The place used last is used first: its connection is up, and its statements are prepared.
+  const free: Place[] = []
+  const waiting = new Set<Waiting>()
+  let isClosed = false
+
+  const open = (): postgres.Sql =>
+    postgres(url, {
+      max: 1,
+      prepare,
+      fetch_types: false,
+      connect_timeout: Math.ceil(Math.min(deadlineMs, 10_000) / 1000),
+      // Whoever asks tries again in a rhythm of its own: the driver's would keep it away from a server that is back.
+      backoff: () => 0,
+      onnotice: () => {},
+      connection: { application_name: 'dueq' },
     })
+  const take = (deadline: number): Place | Promise<Place> => {
+    const place = free.pop()
+    if (place) return place
+    if (places.length < max) {
+      const added: Place = { sql: undefined }
+      places.push(added)
+      return added
+    }
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        waiting.delete(entry)
+        reject(busyError(deadlineMs, max))
+      }, deadline - performance.now())
+      const entry: Waiting = { resolve, reject, timer }
+      waiting.add(entry)
+    })
+  }
+  const nextWaiting = (): Waiting | undefined => {
+    const [entry] = waiting
+    if (!entry) return undefined
+    waiting.delete(entry)
+    clearTimeout(entry.timer)
+    return entry
+  }
+  const giveBack = (place: Place): void => {
+    const next = nextWaiting()
+    if (next) next.resolve(place)
+    else free.push(place)
+  }
+  const cutOff = (place: Place): void => {
+    const broken = place.sql
+    place.sql = undefined
+    broken?.end({ timeout: 0 }).catch(() => {})
+  }
+
+  return {
+    async query(text, params) {
+      if (isClosed) throw closedError()
+      const deadline = performance.now() + deadlineMs
+      const place = await take(deadline)
+      try {
+        if (isClosed) throw closedError()
+        if (performance.now() >= deadline) throw busyError(deadlineMs, max)
+        place.sql ??= open()
+        return await within(deadline - performance.now(), deadlineMs, queryOf(place.sql)(text, params))
+      } catch (cause) {
+        const error = fromDatabase(cause)
+        if (error.isOutcomeUnknown || error.code === 'database.unreachable') cutOff(place)
+        throw error
+      } finally {
+        giveBack(place)
+      }
+    },
+    async close() {
+      isClosed = true
+      for (let entry = nextWaiting(); entry; entry = nextWaiting()) entry.reject(closedError())
+      await Promise.all(places.map(({ sql }) => sql?.end({ timeout: 1 }).catch(() => {})))
+    },
+  }
+}
+
+/** The user's connections: dueq adds a deadline to its statements, and otherwise leaves them alone. */
+function sharedPool(run: Query, deadlineMs: number): Pool {
+  let isClosed = false
+  return {
+    async query(text, params) {
+      if (isClosed) throw closedError()
+      try {
+        return await within(deadlineMs, deadlineMs, run(text, params))
+      } catch (error) {
+        throw fromDatabase(error)
+      }
+    },
+    async close() {
+      isClosed = true
+    },
+  }
+}
+
+/** The answer, or `timeout` where it takes longer. */
+function within<T>(ms: number, deadlineMs: number, answer: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(silentError(deadlineMs)), ms)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+function closedError(): DueqError {
+  return new DueqError('client.closed', 'This dueq client is closed.')
+}
+
+function silentError(deadlineMs: number): DueqError {
+  return new DueqError(
+    'timeout',
+    `The database gave no answer within ${deadlineMs} ms; whether the statement took effect is unknown.`,
+    { isOutcomeUnknown: true },
+  )
+}
+
+function busyError(deadlineMs: number, max: number): DueqError {
+  return new DueqError(
+    'timeout',
+    `None of the ${max} connections became free within ${deadlineMs} ms; nothing was sent. Look for slow statements, or raise \`max\`.`,
+  )
 }
 
 /** The options of a `pg` pool in the words of postgres.js. */

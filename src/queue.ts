@@ -19,7 +19,8 @@ export type Producer<In> = {
   /**
    * Enqueues a message. Settles after the commit; in a transaction of yours, when the statement is done.
    * Gives its id, and `created: false` where a live message with its dedup key exists (then the id of that one).
-   * Errors: `payload.*`, `headers.invalid`, `delay.and_at`, `duration.invalid`, `instant.invalid`, `queue.unknown`, `timeout` (outcome unknown).
+   * Errors: `payload.*`, `headers.invalid`, `delay.and_at`, `duration.invalid`, `instant.invalid`, `queue.unknown`, `timeout` and
+   * `database.unreachable`, whose `isOutcomeUnknown` says whether it may have been enqueued all the same.
    */
   enqueue(payload: In, options?: EnqueueOptions): Promise<Enqueued>
   /**

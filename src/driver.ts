@@ -61,7 +61,7 @@ export function transactionQuery(transaction: unknown, prepare: boolean): Query 
       'connection.invalid',
       'Expected a transaction, got a whole pool. Pass the `tx` of `sql.begin(async (tx) => …)`, or the client that said `begin`.',
     )
-  const run = queryOf(transaction, prepare)
+  const run = isPostgresJs(transaction) ? whileOwned(transaction, prepare) : queryOf(transaction, prepare)
   return async (text, params) => {
     try {
       return await run(text, params)
@@ -83,9 +83,45 @@ export function isPg(value: unknown): value is PgCalls {
 
 // --- internal ---
 
+/**
+ * Runs statements of a postgres.js transaction only while it still has its connection.
+ *
+ * The driver (3.4.9) lets a transaction whose connection was lost go on: `sql.begin` rejects, but the next statement of its
+ * callback goes to whatever the connection serves by then, alone or inside the transaction of somebody else. An ack there
+ * is committed without the writes it belongs to, and the message is gone. But statements behind one under way wait with the
+ * transaction, and leave only while that owns the connection: hence an empty statement ahead of each.
+ *
+ * A statement that is left behind never settles in `sql.begin`, so that the callback ends there: going on, the driver would
+ * send its commit or rollback into the other transaction, or to no socket at all, which ends the process.
+ */
+function whileOwned(transaction: PostgresJsCalls, prepare: boolean): Query {
+  const isReserved = !('savepoint' in transaction) // then nothing else tells of the loss
+  const isLost = (error: unknown): boolean => /^(CONNECTION_CLOSED|E[A-Z]+)$/.test((error as { code: string }).code)
+  return (text, params) =>
+    new Promise((resolve, reject) => {
+      const ahead = transaction.unsafe('select 1', [], { onexecute: () => false }).values()
+      const statement = transaction.unsafe(text, [...params], { prepare }).values()
+      ahead.then(
+        () => isReserved && statement.state === null && reject(lostTransaction()),
+        (error) => isReserved && reject(error),
+      )
+      statement.then(
+        (rows) => resolve(rows as Row[]),
+        (error) => (isReserved || !isLost(error)) && reject(error),
+      )
+    })
+}
+
+function lostTransaction(): DueqError {
+  return new DueqError(
+    'database.unreachable',
+    'The connection of this transaction was lost, and the transaction with it. Run it again.',
+  )
+}
+
 type PostgresJsCalls = {
   readonly options?: { readonly prepare?: boolean }
-  unsafe(text: string, params: unknown[], options: object): { values(): Promise<unknown> }
+  unsafe(text: string, params: unknown[], options: object): { values(): Promise<unknown> & { readonly state: unknown } }
 }
 
 type PgCalls = {

@@ -8,6 +8,7 @@
 // at a time, so that one that hangs or breaks takes no other along, and a statement that still waits has certainly not
 // been sent. The driver's own pool sends statements behind each other, and notices no connection that went silent.
 import postgres from 'postgres'
+import { cutOff, sockets } from './cut-off.js'
 import { isPg, isPostgresJs, type Query, queryOf } from './driver.js'
 import { DueqError, fromDatabase } from './errors.js'
 
@@ -51,6 +52,7 @@ export function openListener(source: ListenSource): postgres.Sql {
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: 'dueq listen' },
+    socket: sockets((source.options as { readonly socket?: never } | undefined)?.socket),
   }
   const options = { ...source.options, ...own } as postgres.Options<never>
   return source.url === undefined ? postgres(options) : postgres(source.url, options)
@@ -87,7 +89,8 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
       backoff: () => 0,
       onnotice: () => {},
       connection: { application_name: 'dueq' },
-    })
+      socket: sockets(),
+    } as postgres.Options<never>)
   const take = (deadline: number): Place | Promise<Place> => {
     const place = free.pop()
     if (place) return place
@@ -117,10 +120,9 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     if (next) next.resolve(place)
     else free.push(place)
   }
-  const cutOff = (place: Place): void => {
-    const broken = place.sql
+  const drop = (place: Place): void => {
+    if (place.sql) void cutOff(place.sql)
     place.sql = undefined
-    broken?.end({ timeout: 0 }).catch(() => {})
   }
 
   return {
@@ -135,7 +137,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
         return await within(deadline - performance.now(), deadlineMs, queryOf(place.sql)(text, params))
       } catch (cause) {
         const error = fromDatabase(cause)
-        if (error.isOutcomeUnknown || error.code === 'database.unreachable') cutOff(place)
+        if (error.isOutcomeUnknown || error.code === 'database.unreachable') drop(place)
         throw error
       } finally {
         giveBack(place)
@@ -144,9 +146,15 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     async close() {
       isClosed = true
       for (let entry = nextWaiting(); entry; entry = nextWaiting()) entry.reject(closedError())
-      await Promise.all(places.map(({ sql }) => sql?.end({ timeout: 1 }).catch(() => {})))
+      await Promise.all(places.map(({ sql }) => sql && end(sql)))
     },
   }
+}
+
+/** Lets statements under way come to their end, for a second at most. */
+async function end(sql: postgres.Sql): Promise<void> {
+  await sql.end({ timeout: 1 }).catch(() => {})
+  await cutOff(sql)
 }
 
 /** The user's connections: dueq adds a deadline to its statements, and otherwise leaves them alone. */

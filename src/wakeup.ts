@@ -7,6 +7,7 @@
 // Invariant: a notification is only a hint. Whenever one may have been missed (connected, reconnected, lost), every
 // subscriber is told to look. While nothing is heard, consumers poll as they always do.
 import { randomBytes } from 'node:crypto'
+import { cutOff } from './cut-off.js'
 import { DueqError, fromDatabase } from './errors.js'
 import type { Emit } from './events.js'
 import { type ListenSource, openListener } from './pool.js'
@@ -60,7 +61,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   const listenOnce = async (source: ListenSource, signal: AbortSignal, onUp: () => void): Promise<void> => {
     const sql = openListener(source)
     const echo = createEcho()
-    const end = (): void => void sql.end({ timeout: 0 }).catch(() => {})
+    const end = (): void => void cutOff(sql)
     signal.addEventListener('abort', end, { once: true })
     try {
       await within(connectWithinMs, signal, async () => {

@@ -20,7 +20,7 @@ const layers = [
   ['definition'],
   ['statements'],
   ['statements-operate', 'events'],
-  ['driver', 'options'],
+  ['driver', 'options', 'cut-off'],
   ['errors'],
 ]
 const src = join(import.meta.dirname, '../src')

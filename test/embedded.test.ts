@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import postgres from 'postgres'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, type TestContext } from 'vitest'
 import { type EmbeddedServer, startEmbedded } from '../src/cli/embedded.js'
+import { startOwnServer } from './support/own-server.js'
 import { killAll, startProcess } from './support/processes.js'
 
 const settings = { fsync: 'off' }
@@ -14,8 +15,8 @@ afterAll(async () => {
 })
 
 describe('an embedded server', () => {
-  it('runs beside another one, and stop removes its directory', async () => {
-    const [first, second] = await Promise.all([start(), start()])
+  it('runs beside another one, and stop removes its directory', async (test) => {
+    const [first, second] = await Promise.all([start(test), start(test)])
     expect(first.port).not.toBe(second.port)
     await Promise.all([first, second].map((server) => query(server.url, 'create table note (body text)')))
     await first.stop()
@@ -24,8 +25,8 @@ describe('an embedded server', () => {
     expect(await query(second.url, 'select count(*)::int as count from note')).toEqual([{ count: 0 }])
   })
 
-  it('listens below the ports that systems hand out, and asks for its password', async () => {
-    const server = await start()
+  it('listens below the ports that systems hand out, and asks for its password', async (test) => {
+    const server = await start(test)
     expect(server.port).toBeGreaterThanOrEqual(20_000)
     expect(server.port).toBeLessThan(32_768)
     const wrong = new URL(server.url)
@@ -33,8 +34,8 @@ describe('an embedded server', () => {
     await expect(query(wrong.href, 'select 1')).rejects.toMatchObject({ code: '28P01' })
   })
 
-  it('keeps what was committed through a kill and a restart', async () => {
-    const server = await start()
+  it('keeps what was committed through a kill and a restart', async (test) => {
+    const server = await start(test)
     await query(server.url, `create table note as select 'kept' as body`)
     const before = server.pid
     await server.kill()
@@ -44,8 +45,8 @@ describe('an embedded server', () => {
     expect(await query(server.url, 'select body from note')).toEqual([{ body: 'kept' }])
   })
 
-  it('cannot be restarted once it is stopped', async () => {
-    const server = await start()
+  it('cannot be restarted once it is stopped', async (test) => {
+    const server = await start(test)
     await server.stop()
     await expect(server.restart()).rejects.toThrow('was stopped')
   })
@@ -58,20 +59,20 @@ describe('an embedded server', () => {
     await expect(startEmbedded({ major: 13 })).rejects.toThrow('from 14 to 18')
   })
 
-  it('is removed at the next start when its owner was killed', async () => {
+  it('is removed at the next start when its owner was killed', async (test) => {
     const owner = startProcess('test/support/fixtures/embedded-owner.mjs')
     const orphan = await owner.waitForLine<{ url: string; pid: number; dataDirectory: string }>(() => true, 15_000)
     await owner.kill('SIGKILL')
     expect(await query(orphan.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
-    const next = await start()
+    const next = await start(test)
     expect(existsSync(dirname(orphan.dataDirectory))).toBe(false)
     await expect(query(orphan.url, 'select 1')).rejects.toThrow()
     expect(await query(next.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
   })
 })
 
-async function start(): Promise<EmbeddedServer> {
-  const server = await startEmbedded({ settings })
+async function start(test: TestContext): Promise<EmbeddedServer> {
+  const server = await startOwnServer(test, { settings })
   started.push(server)
   return server
 }

@@ -2,26 +2,31 @@
  * A connected client on a schema of its own, as most tests of the client want it.
  *
  * Queues get names of their own, so that tests of one file do not meet; events are kept, so that a test can wait for one
- * instead of sleeping.
+ * instead of sleeping. How the client connects is the variant's choice (`connection.ts`), and a test that says no poll
+ * interval gets a short one where no notification can wake it.
  */
-import {
-  type ConnectOptions,
-  connect,
-  type Dueq,
-  type DueqEvent,
-  defineQueue,
-  type QueueSettings,
-} from '../../src/index.js'
+import { inject } from 'vitest'
+import { type ConnectOptions, type Dueq, type DueqEvent, defineQueue, type QueueSettings } from '../../src/index.js'
 import type { QueueHandle } from '../../src/queue.js'
 import { freshSchema, type TestSchema } from '../support/database.js'
+import { variant } from '../support/variant.js'
+import { connectByUrl, connectVariant, processEnv } from './connection.js'
+
+export { itListens } from './connection.js'
 
 export type TestClient = TestSchema & {
   readonly dueq: Dueq
+  /** Where dueq sends its statements: the pooler of the run, else `url`, which always is the server itself. */
+  readonly dueqUrl: string
+  /** The environment for a process under test that connects as this client does. */
+  readonly env: Readonly<Record<string, string>>
   readonly events: readonly DueqEvent[]
   /** Resolves with the first event of the type, earlier ones included; fails after 5 s. */
   event<T extends DueqEvent['type']>(type: T): Promise<Extract<DueqEvent, { type: T }>>
   /** One more client on the schema, closed with the others. */
   another(options?: ConnectOptions): Dueq
+  /** The same, always over connections that dueq opens itself, for tests about those. */
+  anotherByUrl(options?: ConnectOptions): Dueq
   /** Creates a queue with a name of its own. */
   queue<Payload = unknown>(settings?: QueueSettings): Promise<QueueHandle<Payload, Payload>>
   /** How many messages are stored, dead letters included. */
@@ -33,12 +38,14 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
   const events: DueqEvent[] = []
   const waiting = new Set<() => void>()
   const clients: Dueq[] = []
-  const another = (more: ConnectOptions = {}): Dueq => {
-    const isShared = more.sql ?? more.pool ?? more.query
-    const dueq = connect({ ...(isShared ? {} : { url: test.url }), schema: test.schema, onEvent: () => {}, ...more })
-    clients.push(dueq)
-    return dueq
-  }
+  const opening =
+    (connect: (options: ConnectOptions) => Dueq) =>
+    (more: ConnectOptions = {}): Dueq => {
+      const dueq = connect({ schema: test.schema, onEvent: () => {}, ...more })
+      clients.push(dueq)
+      return dueq
+    }
+  const another = opening(connectVariant)
   const dueq = another({
     ...options,
     onEvent(event) {
@@ -54,6 +61,8 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
   return {
     ...test,
     dueq,
+    dueqUrl: inject('dueqUrl'),
+    env: processEnv(test.schema),
     events,
     event: <T extends DueqEvent['type']>(type: T) =>
       new Promise<Extract<DueqEvent, { type: T }>>((resolve, reject) => {
@@ -69,8 +78,10 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
         look()
       }),
     another,
+    anotherByUrl: opening(connectByUrl),
     async queue<Payload>(settings: QueueSettings = {}) {
-      const queue = defineQueue<Payload>(`q${++queueCount}`, settings)
+      const poll: QueueSettings = variant.isSilent ? { pollInterval: '100ms' } : {}
+      const queue = defineQueue<Payload>(`q${++queueCount}`, { ...poll, ...settings })
       await dueq.ensure([queue])
       return dueq.queue(queue)
     },

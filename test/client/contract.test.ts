@@ -1,9 +1,11 @@
 import pg from 'pg'
 import postgres from 'postgres'
 import { describe } from 'vitest'
+import { variant } from '../support/variant.js'
 import { contract, type Variant } from './contract.js'
 
-const quiet = { max: 3, onnotice: () => {} }
+// Shared connections go where dueq sends its statements, and through a pooler without prepared ones.
+const quiet = { max: 3, onnotice: () => {}, ...(variant.pooler === undefined ? {} : { prepare: false }) }
 
 const postgresJs =
   (options: postgres.Options<Record<string, postgres.PostgresType>>): Variant =>
@@ -12,7 +14,7 @@ const postgresJs =
     return { options: { sql }, end: () => sql.end() }
   }
 
-const variants: Readonly<Record<string, Variant>> = {
+const connections: Readonly<Record<string, Variant>> = {
   'a URL': (url) => ({ options: { url } }),
   'a URL, prepare: false': (url) => ({ options: { url, prepare: false, max: 1 } }),
   'a shared postgres.js': postgresJs({}),
@@ -48,4 +50,4 @@ const variants: Readonly<Record<string, Variant>> = {
   },
 }
 
-for (const [name, variant] of Object.entries(variants)) describe(`over ${name}`, () => contract(variant))
+for (const [name, variant] of Object.entries(connections)) describe(`over ${name}`, () => contract(variant))

@@ -15,8 +15,8 @@ export function contract(variant: Variant): void {
   let end: (() => Promise<unknown>) | undefined
   beforeAll(async () => {
     test = await startClient()
-    const made = variant(test.url)
-    dueq = test.another(made.options)
+    const made = variant(test.dueqUrl)
+    dueq = test.anotherByUrl(made.options)
     end = made.end
   })
   afterAll(async () => {

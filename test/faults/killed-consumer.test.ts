@@ -14,8 +14,7 @@ type Started = { readonly started: string; readonly attempt: number; readonly le
 
 function startConsumer(queue: string, holdMs: number): TestProcess {
   return startProcess('test/faults/fixtures/consumer.mjs', [], {
-    DUEQ_URL: client.url,
-    DUEQ_TEST_SCHEMA: client.schema,
+    ...client.env,
     DUEQ_QUEUE: queue,
     HOLD_MS: String(holdMs),
   })

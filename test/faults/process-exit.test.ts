@@ -14,8 +14,7 @@ afterAll(async () => {
 it('a process ends by itself after close, and 10,000 messages leave no timer and no listener behind', async () => {
   const queue = await client.queue()
   const child = startProcess('test/faults/fixtures/finite.mjs', [], {
-    DUEQ_URL: client.url,
-    DUEQ_TEST_SCHEMA: client.schema,
+    ...client.env,
     DUEQ_QUEUE: queue.name,
   })
   type Line = { handled: number; mostTimers: number; timers: number; warnings: string[]; closedAt: number }

@@ -174,6 +174,7 @@ function createEcho(): Echo {
         } catch {
           return 'unsent' // statements fail too: nothing is known about LISTEN
         }
+        if (signal.aborted) return 'unsent' // nobody is left to clear the timer
         const late = new Promise<'unheard'>((resolve) => {
           timer = setTimeout(() => resolve('unheard'), answerWithinMs)
         })

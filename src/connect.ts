@@ -53,10 +53,10 @@ export type DueqInTransaction = Pick<Dueq, 'cancel' | 'reschedule'> & {
  */
 export function connect(target?: string | ConnectOptions, options: ConnectOptions = {}): Dueq {
   const given = givenOptions(target, options)
-  const schema = schemaName(given.schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
+  const schema = schemaName(given.schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq'))
   const timeoutMs = durationMs('timeout', given.timeout ?? '30s', { min: '100ms', max: '1h' })
   const source = sourceOf(given)
-  const listenUrl = given.listenUrl ?? ('url' in source ? process.env['DUEQ_LISTEN_URL'] : undefined)
+  const listenUrl = given.listenUrl ?? (('url' in source && process.env['DUEQ_LISTEN_URL']) || undefined)
   const prepare = given.prepare ?? (isPostgresJs(given.sql) ? (given.sql.options?.prepare ?? true) : true)
   const pool = openPool(source, timeoutMs)
   const statements = statementsOf(schema)

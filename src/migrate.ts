@@ -94,7 +94,7 @@ function checked(options: MigrateOptions): {
   // From src/ the package is one level up, from dist/esm/ and dist/cjs/ two.
   const places = ['../migrations', '../../migrations'].map((path) => join(import.meta.dirname ?? '.', path))
   return {
-    schema: schemaName(options.schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq'),
+    schema: schemaName(options.schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq')),
     directory: options.directory ?? places.find((place) => existsSync(place)) ?? places[1]!,
     log: options.log,
   }

@@ -58,9 +58,9 @@ export function runOn(
   return run(options, async () => {
     // Unprepared, so that the CLI works through a pooler in transaction mode without being told.
     const source = sourceOf({ url: options.url, prepare: false })
-    const listenUrl = options.listenUrl ?? process.env['DUEQ_LISTEN_URL']
+    const listenUrl = options.listenUrl ?? (process.env['DUEQ_LISTEN_URL'] || undefined)
     const listener = listenSource(sourceOf({ url: listenUrl ?? options.url }), undefined)
-    const schema = schemaName(options.schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
+    const schema = schemaName(options.schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq'))
     const pool = openPool(source, 30_000)
     const statements = statementsOf(schema)
     const listenTo = listener && 'url' in listener ? listener.url : undefined

@@ -58,6 +58,18 @@ it('DUEQ_LISTEN_URL is where a client of a URL listens', async () => {
   expect(types).not.toContain('listen.up')
 })
 
+it('an empty variable is as good as none', async () => {
+  environment({ DATABASE_URL: test.url, DUEQ_DATABASE_URL: '', DUEQ_SCHEMA: '', DUEQ_LISTEN_URL: '' })
+  const queue = await test.queue()
+  const types: string[] = []
+  await using dueq = connect({ schema: test.schema, onEvent: (event) => types.push(event.type) })
+  const waiting = dueq.queue(queue.name).dequeue({ wait: '10s' })
+  await expect.poll(() => types, { timeout: 5_000 }).toEqual(['listen.up'])
+  await dueq.close()
+  expect(await waiting).toEqual([])
+  expect(codeThrown(() => connect())).toBe('none')
+})
+
 it('listen: false listens to nothing, and says nothing about it', async () => {
   const queue = await test.queue()
   const types: string[] = []

@@ -71,5 +71,5 @@ function newerSchema(schema: string | undefined): DueqError {
 }
 
 function named(schema: string | undefined): string {
-  return schemaName(schema ?? process.env['DUEQ_SCHEMA'] ?? 'dueq')
+  return schemaName(schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq'))
 }

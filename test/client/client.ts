@@ -38,10 +38,17 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
   const events: DueqEvent[] = []
   const waiting = new Set<() => void>()
   const clients: Dueq[] = []
+  const tooManyWarnings: DueqEvent[] = []
   const opening =
     (connect: (options: ConnectOptions) => Dueq) =>
     (more: ConnectOptions = {}): Dueq => {
-      const dueq = connect({ schema: test.schema, onEvent: () => {}, ...more })
+      const given: ConnectOptions = { schema: test.schema, onEvent: () => {}, ...more }
+      let silentCount = 0
+      const onEvent = (event: DueqEvent): void => {
+        if (event.type === 'listen.silent' && ++silentCount > 1) tooManyWarnings.push(event)
+        return given.onEvent?.(event)
+      }
+      const dueq = connect({ ...given, onEvent: given.onEvent && onEvent })
       clients.push(dueq)
       return dueq
     }
@@ -56,6 +63,8 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
   const close = async (): Promise<void> => {
     await Promise.all(clients.map((client) => client.close({ deadline: '2s' })))
     await test.close()
+    // Whatever else a test is about: that LISTEN is silent is said once, and not once for every consumer or retry.
+    if (tooManyWarnings.length > 0) throw new Error('A client warned more than once that LISTEN is silent')
   }
   let queueCount = 0
   return {

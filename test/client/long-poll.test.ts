@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { codeOf, startClient, type TestClient } from './client.js'
+import { codeOf, itListens, startClient, type TestClient } from './client.js'
 
 let test: TestClient
 beforeAll(async () => {
@@ -14,7 +14,7 @@ const timed = async <T>(promise: Promise<T>): Promise<{ readonly result: T; read
 }
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-it('a waiting dequeue is woken by an enqueue of another client, not by the poll interval', async () => {
+itListens('a waiting dequeue is woken by an enqueue of another client, not by the poll interval', async () => {
   const queue = await test.queue<string>({ pollInterval: '1h' })
   const waiting = timed(queue.dequeue({ wait: '15s' }))
   await test.event('listen.up')

@@ -30,15 +30,18 @@ function hold(leases: Leases, id: string, leaseMs: number, options: { isKept?: b
 
 it('many leases are extended by one statement per interval, however their claims were spread', async () => {
   const { leases, extensions } = leasesWith(async () => [])
+  const start = performance.now()
   for (let i = 0; i < 50; i++) {
     hold(leases, String(i), 600)
     await delay(3)
   }
+  const spreadMs = performance.now() - start
   await delay(1_000)
   leases.close()
   const batches = extensions.filter(({ ids }) => ids.length === 50)
   expect(batches.length).toBeGreaterThanOrEqual(3)
-  expect(extensions.length - batches.length).toBeLessThanOrEqual(2)
+  // While claims come in, each third of a lease extends what is there.
+  expect(extensions.length - batches.length).toBeLessThanOrEqual(Math.ceil(spreadMs / 200) + 1)
 })
 
 it('an extension that fails or hangs is not a lost lease: the next one comes before the trust runs out', async () => {

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
 import { expect, it } from 'vitest'
-import { startClient } from '../client/client.js'
+import { itListens, startClient } from '../client/client.js'
 
-it('one connection listens for all queues of a client', async () => {
+itListens('one connection listens for all queues of a client', async () => {
   await using client = await startClient()
   const queues = await Promise.all(Array.from({ length: 5 }, () => client.queue({ pollInterval: '1h' })))
   const handled: string[] = []
@@ -46,7 +46,7 @@ it('promise 6: where LISTEN hears nothing, one event says so, and deliveries go 
   }
 })
 
-it('a consumer started again after the last one stopped listens again', async () => {
+itListens('a consumer started again after the last one stopped listens again', async () => {
   await using client = await startClient()
   const queue = await client.queue({ pollInterval: '1h' })
   for (let round = 1; round <= 3; round++) {

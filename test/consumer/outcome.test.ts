@@ -81,8 +81,11 @@ it('promise 3: a handler that rejects after it lost its lease does not fail the 
     seen.push(message.attempt)
     if (message.attempt > 1) return
     const table = client.sql(client.schema)
-    await client.sql`update ${table}.messages set ready_at = clock_timestamp() where id = ${message.id}`
-    const [taken] = await client.sql`select id, attempt from ${table}.poll(${queue.name}) where id is not null`
+    // One transaction, so that no claim of the consumer comes between.
+    const [taken] = await client.sql.begin(async (other) => {
+      await other`update ${table}.messages set ready_at = clock_timestamp() where id = ${message.id}`
+      return other`select id, attempt from ${table}.poll(${queue.name}) where id is not null`
+    })
     await expect(message.extend()).rejects.toMatchObject({ code: 'lease.lost' })
     expect(message.signal.aborted).toBe(true)
     await client.sql`select ${table}.release(${taken!['id']}, ${taken!['attempt']})`

@@ -53,8 +53,11 @@ it('promise 3: where the lease is lost, the ack in the transaction throws, which
       await tx`insert into ${tx(client.schema)}.own_writes values (${message.id}, ${message.attempt})`
       if (message.attempt === 1) {
         const table = client.sql(client.schema)
-        await client.sql`update ${table}.messages set ready_at = clock_timestamp() where id = ${message.id}`
-        await client.sql`select ${table}.release(id, attempt) from ${table}.poll(${queue.name}) where id is not null`
+        // One transaction, so that no claim of the consumer comes between.
+        await client.sql.begin(async (other) => {
+          await other`update ${table}.messages set ready_at = clock_timestamp() where id = ${message.id}`
+          await other`select ${table}.release(id, attempt) from ${table}.poll(${queue.name}) where id is not null`
+        })
       }
       await message.in(tx).ack()
     }),

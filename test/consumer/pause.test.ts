@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => client.close())
 
 it('pause gives back what is not started, lets handlers go on, and claims nothing until resume', async () => {
-  const queue = await client.queue<number>({ pollInterval: '1h' })
+  const queue = await client.queue<number>()
   const ends: (() => void)[] = []
   let isHolding = false
   await using consumer = queue.consume(() => (isHolding ? new Promise<void>((end) => ends.push(end)) : undefined), {

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import type { ConsumeOptions, Consumer, Duration } from '../../src/index.js'
 import type { QueueHandle } from '../../src/queue.js'
-import { startClient, type TestClient } from '../client/client.js'
+import { itListens as it, startClient, type TestClient } from '../client/client.js'
 
 // With an hour-long poll interval nothing but a notification wakes within the time of these tests.
 let client: TestClient

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { startClient, type TestClient } from '../client/client.js'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import { itListens as it, startClient, type TestClient } from '../client/client.js'
 import { killAll, startProcess, type TestProcess } from '../support/processes.js'
 
 let client: TestClient

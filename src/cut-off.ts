@@ -41,12 +41,26 @@ export async function cutOff(sql: Sql): Promise<void> {
 
 const ends = new WeakMap<Open, () => void>()
 
-/** As the driver opens its own: each try goes to the next host. It may use a socket before that is connected. */
+/** The least time between two rounds over the hosts, in ms. */
+const roundMs = 250
+
+/**
+ * As the driver opens its own: each try goes to the next host. It may use a socket before that is connected.
+ *
+ * A connection that is accepted and closed again, as by a load balancer without a server behind it, the driver tries again
+ * at once, 700 times a second, for as long as the statement may take. Hence a pause after each round.
+ */
 function opening(): Open {
   let tries = 0
-  return ({ host, port, path }) => {
-    if (path) return connect(path)
+  let roundAt = Number.NEGATIVE_INFINITY
+  return async ({ host, port, path }) => {
     const at = tries++ % port.length
+    if (at === 0) {
+      const leftMs = roundAt + roundMs - performance.now()
+      if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs))
+      roundAt = performance.now()
+    }
+    if (path) return connect(path)
     // Marked as the driver marks its own: TLS takes the name of the server from here.
     return Object.assign(connect(port[at]!, host[at]), { host: host[at], port: port[at] })
   }

@@ -278,6 +278,8 @@ begin
   else
     -- The ids first, in the order of the payloads: messages due at the same time come in the order of their ids.
     v_ids := array(select nextval('messages_id_seq') from generate_series(1, v_count));
+    -- Whole from the start: one that grew downwards would be copied at each step (5 s for 200,000 keys in falling order).
+    v_created := array_fill(false, array[v_count]);
     for m in
       select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                       as n (payload, delay, at, priority, dedup_key, headers, position)

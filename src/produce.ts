@@ -6,6 +6,7 @@ import type { Query } from './driver.js'
 import { DueqError } from './errors.js'
 import { type Duration, durationMs, type Instant, instantText, jsonText, knownOptions, wholeNumber } from './options.js'
 import type { Enqueued, Enqueueing, Statements } from './statements.js'
+import { createRest } from './turns.js'
 
 /** When and how to enqueue. `delay` and `at` exclude each other; without both the message is due at once. */
 export type EnqueueOptions = {
@@ -24,7 +25,16 @@ export type EnqueueOptions = {
 /** One message of `enqueueMany`. */
 export type EnqueueItem<In> = EnqueueOptions & { readonly payload: In }
 
+/** A chunk of an async iterable is full at so many messages, or at so much JSON (in UTF-16 code units). */
 const chunkSize = 1000
+const chunkChars = 4_000_000
+
+/**
+ * The most JSON of one array, in UTF-16 code units. As an array literal it becomes up to twice as long and as `jsonb[]` up to
+ * seven times, and both a string of V8 (512 M) and a value of PostgreSQL (1 GB) end.
+ */
+const maxArrayChars = 134_217_728
+
 const optionNames = ['delay', 'at', 'priority', 'dedupKey', 'headers']
 
 /** Enqueues one message. */
@@ -51,7 +61,15 @@ export async function enqueueAll<In>(
   if (typeof items !== 'object' || items === null || !(Symbol.iterator in items))
     throw new DueqError('option.invalid', 'Expected `enqueueMany` to get an array (or an iterable) of { payload, … }.')
   const messages: Enqueueing[] = []
-  for (const item of items) messages.push(await prepareItem(queue, item, messages.length))
+  const rest = createRest()
+  let chars = 0
+  for (const item of items) {
+    const message = await prepareItem(queue, item, messages.length)
+    chars += charsOf(message)
+    if (chars > maxArrayChars) throw arrayTooLarge(messages.length)
+    messages.push(message)
+    await rest()
+  }
   return messages.length === 0 ? [] : statements.enqueueMany(query, queue.name, messages)
 }
 
@@ -65,16 +83,20 @@ async function enqueueChunks<In>(
 ): Promise<Enqueued[]> {
   const committed: Enqueued[] = []
   let chunk: Enqueueing[] = []
+  let chars = 0
   const flush = async (): Promise<void> => {
     if (chunk.length === 0) return
     committed.push(...(await statements.enqueueMany(query, queue.name, chunk)))
     chunk = []
+    chars = 0
   }
   let count = 0
   try {
     for await (const item of items) {
-      chunk.push(await prepareItem(queue, item, count++))
-      if (chunk.length === chunkSize) await flush()
+      const message = await prepareItem(queue, item, count++)
+      chunk.push(message)
+      chars += charsOf(message)
+      if (chunk.length === chunkSize || chars >= chunkChars) await flush()
     }
     await flush()
     return committed
@@ -85,6 +107,18 @@ async function enqueueChunks<In>(
       { cause: error, details: { committed } },
     )
   }
+}
+
+function charsOf({ payload, headers }: Enqueueing): number {
+  return payload.length + (headers?.length ?? 0)
+}
+
+function arrayTooLarge(index: number): DueqError {
+  return new DueqError(
+    'payload.too_large',
+    `The messages before number ${index} have ${maxArrayChars} characters of JSON, the most that goes in one statement. Pass \`enqueueMany\` an async iterable, which is committed in chunks.`,
+    { details: { index } },
+  )
 }
 
 async function prepareItem(queue: QueueDefinition, item: EnqueueItem<unknown>, index: number): Promise<Enqueueing> {

@@ -7,6 +7,7 @@
 // name of its own, or a driver that gives rows as objects would lose some.
 import type { Query, Row } from './driver.js'
 import { firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
+import { createRest } from './turns.js'
 
 /** A claimed message as it comes from the database. Instants are ISO text with microseconds. */
 export type Delivery = {
@@ -81,16 +82,16 @@ export function statements(schema: string) {
     },
 
     async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[]): Promise<Enqueued[]> {
-      const column = (pick: (m: Enqueueing) => string | null): string | null =>
-        messages.some((m) => pick(m) !== null) ? arrayLiteral(messages.map(pick)) : null
+      const column = async (pick: (m: Enqueueing) => string | null): Promise<string | null> =>
+        messages.some((m) => pick(m) !== null) ? arrayLiteral(messages, pick) : null
       const rows = await query(enqueueManyText, [
         queue,
-        arrayLiteral(messages.map((m) => m.payload)),
-        column((m) => interval(m.delayMs)),
-        column((m) => m.at ?? null),
-        column((m) => number(m.priority)),
-        column((m) => m.dedupKey ?? null),
-        column((m) => m.headers ?? null),
+        await arrayLiteral(messages, (m) => m.payload),
+        await column((m) => interval(m.delayMs)),
+        await column((m) => m.at ?? null),
+        await column((m) => number(m.priority)),
+        await column((m) => m.dedupKey ?? null),
+        await column((m) => m.headers ?? null),
       ])
       return rows.map(enqueued)
     },
@@ -210,8 +211,16 @@ export function outcomeLookup(
 // --- internal ---
 
 /** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two. */
-function arrayLiteral(values: readonly (string | null)[]): string {
-  return `{${values.map((value) => (value === null ? 'null' : `"${value.replace(/["\\]/g, '\\$&')}"`)).join()}}`
+async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
+  const rest = createRest()
+  const elements: string[] = []
+  for (const item of items) {
+    const value = pick(item)
+    elements.push(value === null ? 'null' : `"${value.replace(/["\\]/g, '\\$&')}"`)
+    const pause = rest()
+    if (pause) await pause
+  }
+  return `{${elements.join()}}`
 }
 
 function enqueued(row: Row): Enqueued {

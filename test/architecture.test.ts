@@ -19,7 +19,7 @@ const layers = [
   ['lease', 'pool', 'coalesce', 'latch'],
   ['definition'],
   ['statements'],
-  ['statements-operate', 'events'],
+  ['statements-operate', 'events', 'turns'],
   ['driver', 'options', 'cut-off'],
   ['errors'],
 ]

@@ -11,6 +11,7 @@ import { cutOff } from './cut-off.js'
 import { DueqError, fromDatabase } from './errors.js'
 import type { Emit } from './events.js'
 import { type ListenSource, openListener } from './pool.js'
+import { createRollCall } from './roll-call.js'
 
 /** Called with the instant at which something is ready, in seconds since 1970 by the database; null: look now. */
 export type OnWake = (readyAtSeconds: number | null) => void
@@ -49,9 +50,8 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   let lingering: NodeJS.Timeout | undefined
   let isClosed = false
 
-  const wakeAll = (): void => {
-    for (const set of subscribers.values()) for (const onWake of set) onWake(null)
-  }
+  const rollCall = createRollCall<OnWake>((onWake) => onWake(null))
+  const wakeAll = (): void => rollCall.begin([...subscribers.values()].flatMap((set) => [...set]))
   const onNotification = (payload: string): void => {
     const at = payload.lastIndexOf(' ')
     for (const onWake of subscribers.get(payload.slice(0, at)) ?? []) onWake(Number(payload.slice(at + 1)))
@@ -127,6 +127,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
       start()
       return () => {
         set.delete(onWake)
+        rollCall.remove(onWake)
         if (set.size === 0 && subscribers.get(queue) === set) subscribers.delete(queue)
         if (subscribers.size === 0) lingering = setTimeout(stop, lingerMs).unref()
       }
@@ -138,6 +139,7 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
       isClosed = true
       stop()
       await running
+      rollCall.clear()
     },
   }
 }

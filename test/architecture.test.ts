@@ -16,7 +16,7 @@ const layers = [
   ['claim'],
   ['client'],
   ['connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
-  ['lease', 'pool', 'coalesce', 'latch'],
+  ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
   ['definition'],
   ['statements'],
   ['statements-operate', 'events', 'turns'],

@@ -801,6 +801,9 @@ declare
   v_level smallint;
   v_ids bigint[];
   v_is_lapsed boolean;
+  v_stored_bytes bigint := 0;
+  v_candidates integer;
+  v_is_cut boolean := false;
   v_left integer := max;
   v_next timestamptz;
   v_level_next timestamptz;
@@ -818,10 +821,10 @@ begin
 
   if v_queue.paused_at is null then
     foreach v_level in array v_queue.priorities loop
-      select array_agg(c.id), bool_or(c.is_lapsed)
-        into v_ids, v_is_lapsed
+      select array_agg(c.id), bool_or(c.is_lapsed), v_stored_bytes + coalesce(sum(c.stored_bytes), 0)
+        into v_ids, v_is_lapsed, v_stored_bytes
         from (
-          select m.id, m.leased_by is not null or m.lapses > 0 as is_lapsed
+          select m.id, m.leased_by is not null or m.lapses > 0 as is_lapsed, pg_column_size(m.payload) as stored_bytes
             from messages m
            where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at <= v_now
            order by m.ready_at, m.id
@@ -835,6 +838,12 @@ begin
           exit;
         end if;
         v_ids := nullif(_claimable(v_ids, handlers - (max - v_left), v_queue.max_attempts), '{}');
+      end if;
+
+      if v_stored_bytes > 4194304 and v_ids is not null then
+        v_candidates := cardinality(v_ids);
+        v_ids := _affordable(v_ids);
+        v_is_cut := cardinality(v_ids) < v_candidates;
       end if;
 
       if v_ids is not null then
@@ -861,8 +870,8 @@ begin
         v_left := v_left - cardinality(v_ids);
       end if;
 
-      -- Full, or stopped at a message that has lapsed before: there may be more right now.
-      if v_left <= 0 or v_is_lapsed then
+      -- Full, or stopped at a message that has lapsed before or at many large ones: there may be more right now.
+      if v_left <= 0 or v_is_lapsed or v_is_cut then
         v_next := v_now;
         exit;
       end if;
@@ -1088,6 +1097,27 @@ CREATE OR REPLACE FUNCTION schema_version()
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 101 $function$;
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
+
+CREATE OR REPLACE FUNCTION _affordable(ids bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_ids bigint[] := '{}';
+  v_bytes bigint := 0;
+  v_id bigint;
+begin
+  for v_id in
+    select c.id from messages c where c.id = any(ids) order by c.ready_at, c.id
+  loop
+    select v_bytes + octet_length(c.payload::text) into v_bytes from messages c where c.id = v_id;
+    exit when v_bytes > 16777216 and cardinality(v_ids) > 0;
+    v_ids := v_ids || v_id;
+  end loop;
+  return v_ids;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION _check_lease(lease interval)
  RETURNS void

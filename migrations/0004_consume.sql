@@ -132,8 +132,6 @@ declare
   v_ids bigint[];
   v_is_lapsed boolean;
   v_stored_bytes bigint := 0;
-  v_candidates integer;
-  v_is_cut boolean := false;
   v_left integer := max;
   v_next timestamptz;
   v_level_next timestamptz;
@@ -171,9 +169,7 @@ begin
       end if;
 
       if v_stored_bytes > 4194304 and v_ids is not null then
-        v_candidates := cardinality(v_ids);
         v_ids := _affordable(v_ids);
-        v_is_cut := cardinality(v_ids) < v_candidates;
       end if;
 
       if v_ids is not null then
@@ -200,8 +196,8 @@ begin
         v_left := v_left - cardinality(v_ids);
       end if;
 
-      -- Full, or stopped at a message that has lapsed before or at many large ones: there may be more right now.
-      if v_left <= 0 or v_is_lapsed or v_is_cut then
+      -- Full, or stopped at a message that has lapsed before or by large payloads: there may be more right now.
+      if v_left <= 0 or v_is_lapsed or v_stored_bytes > 4194304 then
         v_next := v_now;
         exit;
       end if;

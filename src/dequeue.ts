@@ -11,7 +11,7 @@ import type { Message, MessageControl } from './message.js'
 import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type DequeueOptions = {
-  /** At most so many messages, 1 to 10000. @default 1 */
+  /** At most so many messages, 1 to 10000, and of large ones those that come to 16 MB. @default 1 */
   readonly max?: number
   /** How long they are held, 1s to 12h. @default the lease of the queue */
   readonly lease?: Duration

@@ -51,12 +51,12 @@ type Extend = (ids: readonly string[], attempts: readonly number[], leaseMs: num
 
 /** Keeps and watches leases; `extend` sends one batched extension. */
 export function createLeases(extend: Extend): Leases {
-  const groups = new Map<string, Group>()
+  const groups = new Map<number, Group>()
   const groupOf = new Map<Held, Group>()
 
   return {
     hold({ id, attempt, leaseMs, sentAt, isKept, onLost }) {
-      const key = `${leaseMs} ${isKept}`
+      const key = isKept ? leaseMs : 0 // what is only watched is one group: callers of dequeue may give any length, each another
       let group = groups.get(key)
       if (!group)
         groups.set(key, (group = createGroup(leaseMs, isKept ? extend : undefined, (held) => groupOf.delete(held))))

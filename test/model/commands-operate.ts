@@ -1,0 +1,127 @@
+/** The commands of queues and operators. */
+import fc from 'fast-check'
+import { anyMessage, type Command, command, maybe, planned, queueName, seconds } from './command.js'
+import type { Settings, World } from './model.js'
+import {
+  cancel,
+  createQueue,
+  dropQueue,
+  pauseQueue,
+  purge,
+  purgeDead,
+  redrive,
+  reschedule,
+  resumeQueue,
+} from './operate.js'
+import { answer, array, ask, call, instant, interval, text } from './sql.js'
+
+const settings: fc.Arbitrary<Partial<Settings>> = fc.record(
+  {
+    lease: seconds(1, 10, 20),
+    maxAttempts: fc.constantFrom(1, 2, 3, 4, 6),
+    backoffBase: seconds(0, 1, 3),
+    backoffMax: seconds(2, 4, 60),
+    pollInterval: seconds(1, 60),
+  },
+  { requiredKeys: [] },
+)
+
+const createCommand = command('create_queue', fc.record({ queue: queueName, settings }), ({ queue, settings: given }) =>
+  planned(
+    ask('create_queue', {
+      queue: text(queue),
+      lease: interval(given.lease ?? null),
+      max_attempts: given.maxAttempts === undefined ? null : `${given.maxAttempts}`,
+      backoff_base: interval(given.backoffBase ?? null),
+      backoff_max: interval(given.backoffMax ?? null),
+      poll_interval: interval(given.pollInterval ?? null),
+    }),
+    (world) => createQueue(world, queue, given),
+  ),
+)
+
+/** A verb of a queue without further arguments. */
+const ofQueue = (verb: string, model: (world: World, queue: string) => unknown) =>
+  command(verb, fc.record({ queue: queueName }), ({ queue }) =>
+    planned(ask(verb, { queue: text(queue) }), (world) => model(world, queue)),
+  )
+
+const cancelCommand = command('cancel', fc.record({ of: anyMessage }), ({ of }, moment) => {
+  const { id } = moment.pick(of)
+  return planned(ask('cancel', { id: moment.engineId(id) }), (world) => cancel(world, id))
+})
+
+const rescheduleCommand = command(
+  'reschedule',
+  fc.record({ of: anyMessage, delay: maybe(seconds(0, 2, 20)), in: fc.option(seconds(-3, 8), { freq: 1 }) }),
+  (given, moment) => {
+    const { id } = moment.pick(given.of)
+    const at = given.in === null ? null : moment.world.now + given.in
+    const args = { id: moment.engineId(id), delay: interval(given.delay), at: instant(moment.origin, at) }
+    return planned(ask('reschedule', args), (world) => reschedule(world, id, given.delay, at))
+  },
+)
+
+/** Some dead letters by their positions, or all. */
+const named = fc.option(fc.array(fc.nat(5), { maxLength: 3 }), { freq: 2 })
+const some = fc.record({ queue: queueName, named, max: fc.constantFrom(1, 2, 1000) })
+
+const redriveCommand = command('redrive', some, ({ queue, named: positions, max }, moment) => {
+  const ids = moment.pickDead(positions)
+  const list =
+    ids &&
+    array(
+      ids.map((id) => moment.engineId(id)),
+      'bigint',
+    )
+  return planned(
+    `select dead_id, id from ${call('redrive', { queue: text(queue), ids: list, max: `${max}` })}`,
+    (world) => redrive(world, queue, ids, max),
+    (rows, expected) =>
+      rows.map((row, position) => ({
+        deadId: moment.modelId(row['dead_id']),
+        id: moment.modelId(row['id'], expected[position]?.id),
+      })),
+  )
+})
+
+const purgeDeadCommand = command('purge_dead', some, ({ queue, named: positions, max }, moment) => {
+  const ids = moment.pickDead(positions)
+  const list =
+    ids &&
+    array(
+      ids.map((id) => moment.engineId(id)),
+      'bigint',
+    )
+  return planned(
+    ask('purge_dead', { queue: text(queue), ids: list, max: `${max}` }),
+    (world) => purgeDead(world, queue, ids, max),
+    (rows) => Number(answer(rows)),
+  )
+})
+
+const purgeCommand = command('purge', fc.record({ queue: queueName, leased: fc.boolean() }), ({ queue, leased }) =>
+  planned(
+    ask('purge', { queue: text(queue), include_leased: `${leased}` }),
+    (world) => purge(world, queue, leased),
+    (rows) => Number(answer(rows)),
+  ),
+)
+
+export const operatorCommands: fc.WeightedArbitrary<Command>[] = [
+  { weight: 3, arbitrary: createCommand },
+  { weight: 3, arbitrary: cancelCommand },
+  { weight: 4, arbitrary: rescheduleCommand },
+  { weight: 4, arbitrary: redriveCommand },
+  { weight: 1, arbitrary: purgeCommand },
+  { weight: 1, arbitrary: purgeDeadCommand },
+  { weight: 1, arbitrary: ofQueue('pause_queue', pauseQueue) },
+  { weight: 2, arbitrary: ofQueue('resume_queue', resumeQueue) },
+]
+
+/** Apart: it blocks the writers of all queues, so a run with open transactions leaves it out. */
+export const dropCommand: fc.Arbitrary<Command> = ofQueue('drop_queue', (world, queue) => {
+  dropQueue(world, queue)
+  // Of type void: an empty text.
+  return ''
+})

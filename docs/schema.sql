@@ -972,6 +972,7 @@ declare
   v_now timestamptz := clock();
   v_queue queues;
   v_ids bigint[];
+  v_new_ids bigint[];
   d record;
 begin
   select q.* into v_queue from queues q where q.name = redrive.queue;
@@ -981,11 +982,13 @@ begin
     perform _invalid('max', 'from 1 to 10000', max::text);
   end if;
   v_ids := _dead_letters_of(v_queue.id, ids, max, true);
+  v_new_ids := array(select nextval('messages_id_seq') from generate_series(1, cardinality(v_ids)));
   for d in
-    select l.* from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
+    select l.*, row_number() over (order by l.id) as position
+      from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
   loop
-    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
-    values (d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
+    insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
+    values (v_new_ids[d.position], d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
     on conflict (dedup_key, queue_id) where dedup_key is not null do nothing
     returning messages.id into id;
     continue when not found;

@@ -220,11 +220,12 @@ begin
 end
 $$;
 
--- redrive: makes dead letters messages again, at most `max` of them, oldest first, or those with the given ids; in the order
--- of their dedup keys, like enqueue_many, so that the two cannot deadlock. They are due now, with their payload, headers, priority and dedup key, a new id and a fresh budget.
--- A dead letter stays where a live message has its dedup key.
--- Changes: dead_letters, messages. Locks: the rows, passing over locked ones; it waits for a transaction that is
--- enqueuing the dedup key of one. Wakes consumers.
+-- redrive: makes dead letters messages again, at most `max` of them, oldest first, or those with the given ids. They are due
+-- now, with their payload, headers, priority and dedup key, a new id and a fresh budget. The new ids are in the order of the
+-- old ones, so they are dequeued in that order; inserted they are in the order of their dedup keys, like enqueue_many, so
+-- that the two cannot deadlock. A dead letter stays where a live message has its dedup key.
+-- Changes: dead_letters, messages. Locks: the rows, passing over locked ones; it waits for a transaction that has
+-- enqueued, claimed or settled a message with the dedup key of one. Wakes consumers.
 -- Returns: the old and the new id of each. Raises: DQ001, DQ002.
 create function redrive(queue text, ids bigint[] default null, max integer default 1000)
 returns table (dead_id bigint, id bigint)
@@ -240,6 +241,7 @@ declare
   v_now timestamptz := clock();
   v_queue queues;
   v_ids bigint[];
+  v_new_ids bigint[];
   d record;
 begin
   select q.* into v_queue from queues q where q.name = redrive.queue;
@@ -249,11 +251,13 @@ begin
     perform _invalid('max', 'from 1 to 10000', max::text);
   end if;
   v_ids := _dead_letters_of(v_queue.id, ids, max, true);
+  v_new_ids := array(select nextval('messages_id_seq') from generate_series(1, cardinality(v_ids)));
   for d in
-    select l.* from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
+    select l.*, row_number() over (order by l.id) as position
+      from dead_letters l where l.id = any(v_ids) order by l.dedup_key, l.id
   loop
-    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
-    values (d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
+    insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, kind, key, dedup_key, payload, headers)
+    values (v_new_ids[d.position], d.queue_id, d.priority, v_now, v_now, v_now, d.kind, d.key, d.dedup_key, d.payload, d.headers)
     on conflict (dedup_key, queue_id) where dedup_key is not null do nothing
     returning messages.id into id;
     continue when not found;

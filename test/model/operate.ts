@@ -20,15 +20,20 @@ export function createQueue(world: World, name: string, given: Partial<Settings>
   checkLease(given.lease ?? null)
   const { backoffBase = Math.min(second, given.backoffMax ?? second) } = given
   const { backoffMax = Math.max(900 * second, backoffBase) } = given
-  const defaults = { lease: 30 * second, maxAttempts: 20, pollInterval: 5 * second, backoffBase, backoffMax }
+  const fresh = { lease: 30 * second, maxAttempts: 20, pollInterval: 5 * second, ...given, backoffBase, backoffMax }
+  checkBackoff(fresh)
   const stored = world.queues.collision((queue) => queue.name === name)
-  const wanted = { ...(stored ?? { name, levels: [0], pausedAt: null, ...defaults }), ...given }
-  if (wanted.backoffMax < wanted.backoffBase) throw new Refused('DQ002')
+  const wanted = stored ? { ...stored, ...given } : { name, levels: [0], pausedAt: null, ...fresh }
+  checkBackoff(wanted)
   if (stored && Object.entries(given).every(([setting, value]) => stored[setting as keyof Settings] === value))
     return 'unchanged'
   if (stored) world.queues.lock(stored)
   world.queues.put(wanted)
   return stored ? 'changed' : 'created'
+}
+
+function checkBackoff({ backoffBase, backoffMax }: Settings): void {
+  if (backoffMax < backoffBase) throw new Refused('DQ002')
 }
 
 /** Only an empty queue can be dropped. */
@@ -128,8 +133,10 @@ export function redrive(
     world.messages.all().some((message) => message.queue === name && message.dedupKey === key)
   const isWanted = ({ id, queue, dedupKey }: DeadLetter) =>
     queue === name && (ids ? ids.includes(id) : dedupKey === null || !isTaken(dedupKey))
-  return [...lockDead(world, isWanted, max)].sort(byDedupKey).flatMap((letter) => {
-    const { id, created } = insert(world, world.nextId(), name, world.now, letter)
+  // As with enqueue_many: the ids in the old order, the inserts in that of the dedup keys.
+  const letters = lockDead(world, isWanted, max).map((letter) => ({ ...letter, newId: world.nextId() }))
+  return letters.sort(byDedupKey).flatMap(({ newId, ...letter }) => {
+    const { id, created } = insert(world, newId, name, world.now, letter)
     if (!created) return []
     world.deadLetters.remove(letter)
     return [{ deadId: letter.id, id }]

@@ -86,6 +86,16 @@ it('promise 2: redrive and purge_dead take the oldest first, or those that are n
   expect(await redriven('')).toEqual([])
 })
 
+it('promise 7: redriven messages come in the order in which they were enqueued, with or without dedup keys', async () => {
+  const queue = await engine.queue()
+  const dead: string[] = []
+  for (const args of ['', `dedup_key => 'b'`, '', `dedup_key => 'a'`]) dead.push(await engine.enqueue(queue, args))
+  await engine.rows(`select dueq.dead_letter(id, attempt, 'test') from dueq.dequeue($1, 4)`, [queue])
+  const redriven = await engine.rows('select dead_id, id from dueq.redrive($1)', [queue])
+  const oldIds = new Map(redriven.map((row) => [row['id'], row['dead_id']]))
+  expect((await engine.dequeue(queue, 4)).map(({ id }) => oldIds.get(id))).toEqual(dead)
+})
+
 it('promise 2: redrive and purge_dead leave the dead letters of other queues, even when they are named', async () => {
   const [mine, other] = [await engine.queue(), await engine.queue()]
   const ids = await deadLetters(other, 2)

@@ -10,13 +10,13 @@ const draft: fc.Arbitrary<Draft> = fc
   .record({
     payload: fc.nat(99),
     due: fc.oneof(
-      { weight: 10, arbitrary: fc.constant({ delay: null, at: null }) },
+      { weight: 25, arbitrary: fc.constant({ delay: null, at: null }) },
       { weight: 6, arbitrary: seconds(0, 1, 3, 10).map((delay) => ({ delay, at: null })) },
-      { weight: 3, arbitrary: seconds(-5, 0, 5).map((at) => ({ delay: null, at })) },
+      { weight: 5, arbitrary: seconds(-5, 0, 5).map((at) => ({ delay: null, at })) },
       { weight: 1, arbitrary: fc.constantFrom({ delay: 1, at: 1 }, { delay: -1, at: null }) },
     ),
-    priority: fc.constantFrom(0, 0, 0, 0, -7, 3),
-    dedupKey: fc.constantFrom(null, null, null, null, 'k', 'l'),
+    priority: fc.constantFrom(0, 0, 0, 0, 0, 0, -7, 3),
+    dedupKey: fc.constantFrom(null, null, null, 'k', 'l'),
   })
   .map(({ due, ...rest }) => ({ ...rest, ...due }))
 
@@ -46,7 +46,7 @@ const enqueueCommand = command('enqueue', fc.record({ queue: queueName, draft })
 
 const enqueueManyCommand = command(
   'enqueue_many',
-  fc.record({ queue: queueName, drafts: fc.array(draft, { minLength: 1, maxLength: 4 }) }),
+  fc.record({ queue: queueName, drafts: fc.array(draft, { minLength: 1, maxLength: 3 }) }),
   ({ queue, drafts }, moment) => {
     const all = drafts.map((one) => placed(one, moment))
     const verb = call('enqueue_many', {
@@ -94,7 +94,12 @@ const claimOf = ({ message, lateness }: Claim) => {
 
 const dequeueCommand = command(
   'dequeue',
-  fc.record({ queue: queueName, max: fc.constantFrom(1, 1, 2, 3, 10, 0), lease: maybe(lease), consumer }),
+  fc.record({
+    queue: queueName,
+    max: fc.oneof({ weight: 40, arbitrary: max }, { weight: 1, arbitrary: fc.constant(0) }),
+    lease: maybe(lease),
+    consumer,
+  }),
   ({ queue, ...asked }, moment) => {
     const args = {
       queue: text(queue),
@@ -143,9 +148,11 @@ const pollCommand = command(
   },
 )
 
-export const deliverCommands: fc.WeightedArbitrary<Command>[] = [
-  { weight: 12, arbitrary: enqueueCommand },
-  { weight: 5, arbitrary: enqueueManyCommand },
-  { weight: 10, arbitrary: dequeueCommand },
-  { weight: 8, arbitrary: pollCommand },
+export const enqueueCommands: fc.WeightedArbitrary<Command>[] = [
+  { weight: 3, arbitrary: enqueueCommand },
+  { weight: 1, arbitrary: enqueueManyCommand },
+]
+export const claimCommands: fc.WeightedArbitrary<Command>[] = [
+  { weight: 1, arbitrary: dequeueCommand },
+  { weight: 1, arbitrary: pollCommand },
 ]

@@ -1,7 +1,7 @@
 /** The commands of queues and operators. */
 import fc from 'fast-check'
 import { anyMessage, type Command, command, maybe, planned, queueName, seconds } from './command.js'
-import type { Settings, World } from './model.js'
+import { type Settings, second, type World } from './model.js'
 import {
   cancel,
   createQueue,
@@ -15,29 +15,36 @@ import {
 } from './operate.js'
 import { answer, array, ask, call, instant, interval, text } from './sql.js'
 
-const settings: fc.Arbitrary<Partial<Settings>> = fc.record(
+/** Small budgets and short times, so that a short run uses them up. */
+export const settings: fc.Arbitrary<Partial<Settings>> = fc.record(
   {
-    lease: seconds(1, 10, 20),
-    maxAttempts: fc.constantFrom(1, 2, 3, 4, 6),
+    lease: seconds(10, 1, 20),
+    maxAttempts: fc.constantFrom(2, 3, 1, 4, 6),
     backoffBase: seconds(0, 1, 3),
-    backoffMax: seconds(2, 4, 60),
+    backoffMax: seconds(60, 60, 4, 3),
     pollInterval: seconds(1, 60),
   },
   { requiredKeys: [] },
 )
 
-const createCommand = command('create_queue', fc.record({ queue: queueName, settings }), ({ queue, settings: given }) =>
-  planned(
-    ask('create_queue', {
-      queue: text(queue),
-      lease: interval(given.lease ?? null),
-      max_attempts: given.maxAttempts === undefined ? null : `${given.maxAttempts}`,
-      backoff_base: interval(given.backoffBase ?? null),
-      backoff_max: interval(given.backoffMax ?? null),
-      poll_interval: interval(given.pollInterval ?? null),
-    }),
-    (world) => createQueue(world, queue, given),
-  ),
+export function creating(queue: string, given: Partial<Settings>): Command {
+  const sql = ask('create_queue', {
+    queue: text(queue),
+    lease: interval(given.lease ?? null),
+    max_attempts: given.maxAttempts === undefined ? null : `${given.maxAttempts}`,
+    backoff_base: interval(given.backoffBase ?? null),
+    backoff_max: interval(given.backoffMax ?? null),
+    poll_interval: interval(given.pollInterval ?? null),
+  })
+  return { says: `create_queue ${queue}`, plan: () => planned(sql, (world) => createQueue(world, queue, given)) }
+}
+
+/** Now and then with a base above the longest back-off. */
+export const createCommand = command(
+  'create_queue',
+  fc.record({ queue: queueName, settings, backoffBase: fc.constantFrom(...Array<null>(5).fill(null), 100 * second) }),
+  ({ queue, settings: given, backoffBase }, moment) =>
+    creating(queue, backoffBase === null ? given : { ...given, backoffBase }).plan(moment),
 )
 
 /** A verb of a queue without further arguments. */
@@ -100,23 +107,29 @@ const purgeDeadCommand = command('purge_dead', some, ({ queue, named: positions,
   )
 })
 
-const purgeCommand = command('purge', fc.record({ queue: queueName, leased: fc.boolean() }), ({ queue, leased }) =>
-  planned(
-    ask('purge', { queue: text(queue), include_leased: `${leased}` }),
-    (world) => purge(world, queue, leased),
-    (rows) => Number(answer(rows)),
-  ),
+export const purgeCommand = command(
+  'purge',
+  fc.record({ queue: queueName, leased: fc.boolean() }),
+  ({ queue, leased }) =>
+    planned(
+      ask('purge', { queue: text(queue), include_leased: `${leased}` }),
+      (world) => purge(world, queue, leased),
+      (rows) => Number(answer(rows)),
+    ),
 )
 
+export const pauseCommand = ofQueue('pause_queue', pauseQueue)
+export const resumeCommand = ofQueue('resume_queue', resumeQueue)
+
 export const operatorCommands: fc.WeightedArbitrary<Command>[] = [
-  { weight: 3, arbitrary: createCommand },
-  { weight: 3, arbitrary: cancelCommand },
-  { weight: 4, arbitrary: rescheduleCommand },
-  { weight: 4, arbitrary: redriveCommand },
+  { weight: 6, arbitrary: createCommand },
+  { weight: 6, arbitrary: cancelCommand },
+  { weight: 12, arbitrary: rescheduleCommand },
+  { weight: 12, arbitrary: redriveCommand },
   { weight: 1, arbitrary: purgeCommand },
-  { weight: 1, arbitrary: purgeDeadCommand },
-  { weight: 1, arbitrary: ofQueue('pause_queue', pauseQueue) },
-  { weight: 2, arbitrary: ofQueue('resume_queue', resumeQueue) },
+  { weight: 2, arbitrary: purgeDeadCommand },
+  { weight: 1, arbitrary: pauseCommand },
+  { weight: 2, arbitrary: resumeCommand },
 ]
 
 /** Apart: it blocks the writers of all queues, so a run with open transactions leaves it out. */

@@ -20,7 +20,7 @@ const settle = <Args extends { readonly of: Target }>(
     return planned(ask(verb, { ...key, ...further(given, moment) }), (world) => model(world, held, given))
   })
 
-const delay = seconds(0, 1, 5)
+const delay = seconds(0, 0, 1, 5)
 const ackCommand = settle(
   'ack',
   fc.record({ of: target }),
@@ -90,11 +90,11 @@ const extendManyCommand = settleMany(
 )
 
 export const settleCommands: fc.WeightedArbitrary<Command>[] = [
-  { weight: 4, arbitrary: ackCommand },
-  { weight: 7, arbitrary: nackCommand },
+  { weight: 3, arbitrary: ackCommand },
+  { weight: 10, arbitrary: nackCommand },
   { weight: 4, arbitrary: releaseCommand },
   { weight: 2, arbitrary: deadLetterCommand },
   { weight: 4, arbitrary: extendCommand },
-  { weight: 3, arbitrary: ackManyCommand },
+  { weight: 2, arbitrary: ackManyCommand },
   { weight: 3, arbitrary: extendManyCommand },
 ]

@@ -2,13 +2,13 @@
  * One run: commands on the engine and on the model, side by side. After each the answers are compared, and what the acting
  * session sees in the views; after a commit or rollback, what every session sees.
  *
- * A run begins with empty tables and one queue. The clock of the schema stands still but for the commands that move it.
+ * A run begins with empty tables. The clock of the schema stands still but for the commands that move it.
  */
 import { expect } from 'vitest'
 import { type Engine, type EngineSession, startEngine } from '../sql/engine.js'
 import type { Command, Moment, Target } from './command.js'
-import { type Instant, Refused, second } from './model.js'
-import { createQueue } from './operate.js'
+import { creating } from './commands-operate.js'
+import { type Instant, Refused, type Settings, second } from './model.js'
 import { Database, type Isolation } from './sessions.js'
 import { readyAtOf, type Seen, seenOf, seenStatement } from './views.js'
 
@@ -20,7 +20,9 @@ export type Step =
   | { readonly session: number; readonly begin: Isolation }
   | { readonly session: number; readonly end: 'commit' | 'rollback' }
 
-export type Stage = { readonly run: (steps: readonly Step[]) => Promise<void>; readonly close: () => Promise<void> }
+/** A run begins with one queue, of these settings. */
+export type Script = { readonly settings: Partial<Settings>; readonly steps: readonly Step[] }
+export type Stage = { readonly run: (script: Script) => Promise<void>; readonly close: () => Promise<void> }
 
 /** A schema with some sessions, for one run after another. */
 export async function openStage(sessionCount: number): Promise<Stage> {
@@ -30,9 +32,10 @@ export async function openStage(sessionCount: number): Promise<Stage> {
   // One session speaks at a time, so what waits without a limit of its own waits for good.
   for (const session of sessions) await session.rows(`set statement_timeout = '15s'`)
   return {
-    async run(steps) {
+    async run({ settings, steps }) {
       const run = await Run.start(engine, sessions)
       try {
+        await run.step({ session: 0, command: creating('mail', settings) })
         for (const step of steps) await run.step(step)
       } catch (error) {
         if (error instanceof Error) error.message += `\n\nThe run, with the engine's ids:\n${run.trace.join('\n')}`
@@ -77,11 +80,7 @@ class Run {
 
   static async start(engine: Engine, sessions: readonly EngineSession[]): Promise<Run> {
     await engine.rows('truncate dueq.queues, dueq.messages, dueq.dead_letters')
-    const settings = { lease: 10 * second, maxAttempts: 4, backoffBase: 2 * second }
-    await engine.rows(`select dueq.create_queue('mail', lease => '10 s', max_attempts => 4, backoff_base => '2 s')`)
-    const run = new Run(engine, sessions, await engine.value('select dueq.clock()::text'))
-    run.#database.run(0, (world) => createQueue(world, 'mail', settings))
-    return run
+    return new Run(engine, sessions, await engine.value('select dueq.clock()::text'))
   }
 
   async end(): Promise<void> {

@@ -32,7 +32,7 @@ comment on column dead_letters.attempt is 'How often it was dequeued.';
 comment on column dead_letters.failures is 'How many attempts failed, lapses included.';
 comment on column dead_letters.lapses is 'How many of the failures were lapsed leases (crashed or stuck consumers).';
 comment on column dead_letters.reason is 'Why it is here: exhausted (the last allowed attempt was nacked), lapsed (the last allowed lease lapsed), or the reason given to dead_letter.';
-comment on column dead_letters.last_error is 'The error of the latest failed attempt.';
+comment on column dead_letters.last_error is 'The error of the latest failed attempt; where that gave none, what messages.last_error was.';
 comment on column dead_letters.kind is 'Reserved, see messages.kind.';
 comment on column dead_letters.key is 'Reserved, see messages.key.';
 comment on column dead_letters.dedup_key is 'The dedup key it had, and will have again when redriven.';

@@ -4,9 +4,9 @@
 -- raise 55P03, with nothing changed: a client that waited on would keep its connections from acks and extensions.
 
 -- create_queue: creates a queue, or changes the settings that are given (null leaves a setting as it is).
--- Changes: queues. Locks: the row of the queue.
--- Returns: 'created', 'changed' or 'unchanged'.
--- Raises: DQ002 for a setting out of range, DQ005 for a bad name.
+-- Changes: queues. Locks: the row of the queue, if it changes; it waits for a transaction that has changed it, also where it
+-- then finds it unchanged. Returns: 'created', 'changed' or 'unchanged'.
+-- Raises: DQ002 for a setting out of range, DQ005 for a bad name, 55P03.
 create function create_queue(
   queue text,
   lease interval default null,
@@ -118,7 +118,8 @@ end
 $$;
 
 -- _enqueue_unique: inserts a message with a dedup key under a new id, or finds the live message that has it.
--- Changes: messages. Locks: waits for a transaction that is enqueuing the same key.
+-- Changes: messages. Locks: waits for a transaction that has written the message with this key: enqueued, claimed, extended
+-- or settled it.
 -- Returns: the id, and whether the message was inserted.
 create function _enqueue_unique(
   new_id bigint, queue_id integer, v_now timestamptz, v_due_at timestamptz,
@@ -149,7 +150,8 @@ $$;
 
 -- enqueue: inserts one message, due after `delay`, or at `at`, or now.
 -- Changes: messages; queues.priorities for the first message of a level. Locks: its own row; with a dedup key it waits
--- for a transaction that is enqueuing the same key. Wakes consumers unless the message is due after their next look.
+-- for a transaction that has enqueued, claimed, extended or settled the message with the same one. Wakes consumers unless
+-- the message is due after their next look.
 -- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
 -- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at), 55P03.
 create function enqueue(

@@ -101,7 +101,8 @@ $$;
 -- Large payloads make a claim smaller: 4 MB as they are stored, compressed, may be claimed unseen; of more the first 16 MB of
 -- JSON, and next_ready_at says that there is more now.
 -- A message with is_suspect has lapsed for half of its budget: nothing should be claimed until it is settled.
--- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it claims.
+-- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it
+-- claims; where one of them has lapsed, all that it looked at.
 -- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
 -- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
 -- Raises: DQ001, DQ002.

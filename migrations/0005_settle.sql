@@ -32,7 +32,7 @@ comment on function ack is 'Done: deletes the message. False where the lease is 
 -- sorted input, the usual case, comparing the arrays is all there is to do.
 -- No statement may have "id = any" of an empty array: that implies every predicate, a partial index's too, and with few
 -- statistics the planner then walks all of messages_dedup_idx (13 ms for 100,000 keys).
--- Changes: nothing. Locks: the rows it returns.
+-- Changes: nothing. Locks: the rows of all ids that are leased, by another attempt too.
 create function _held(ids bigint[], attempts integer[]) returns bigint[]
 language plpgsql volatile
 as $$

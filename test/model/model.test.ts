@@ -3,6 +3,7 @@
  *
  *     npm run test:model                       2,000 runs of each kind
  *     DUEQ_SEED=… npx vitest run test/model    the runs of that seed again; a failure prints its seed and the shrunk run
+ *     DUEQ_MODEL_SHRINK=off                    a failure is printed as it was drawn, at once
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, it } from 'vitest'
@@ -10,6 +11,7 @@ import { openStage, type Stage } from './run.js'
 import { alone, together } from './scenes.js'
 
 const seed = process.env['DUEQ_SEED']
+const endOnFailure = process.env['DUEQ_MODEL_SHRINK'] === 'off'
 const numRuns = Number(process.env['DUEQ_MODEL_RUNS'] ?? 60)
 // Shrinking runs a few hundred scripts more.
 const deadlineMs = 120_000 + numRuns * 1_000
@@ -29,7 +31,7 @@ describe.each([
     () =>
       fc.assert(
         fc.asyncProperty(script, (run) => stage.run(run)),
-        { numRuns, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+        { numRuns, endOnFailure, ...(seed === undefined ? {} : { seed: Number(seed) }) },
       ),
     deadlineMs,
   )

@@ -48,7 +48,7 @@ export async function openStage(sessionCount: number): Promise<Stage> {
   }
 }
 
-/** A verb that has to wait for another session is refused, sooner here than in earnest; the tables stay as they are. */
+/** A verb that has to wait for another session is refused: here at once, in earnest after a second or two. */
 async function shortenWaits(engine: Engine): Promise<void> {
   const waiting = await engine.rows<{ name: string }>(
     `select p.oid::regprocedure::text as name from pg_proc p
@@ -184,7 +184,7 @@ class Run {
       pick: ({ of, nth, attempt }: Target) => {
         const leased = world.messages.all().filter(({ leasedBy }) => leasedBy !== null)
         const ids = of === 'leased' && leased.length > 0 ? leased.map(({ id }) => id) : [...this.#engineIds.keys()]
-        const id = ids.length === 0 ? 0 : ids[nth % ids.length]!
+        const id = ids[nth % ids.length]!
         return { id, attempt: (world.messages.get(id)?.attempt ?? 1) + attempt }
       },
       pickDead: (positions) => {
@@ -195,8 +195,8 @@ class Run {
       modelId: (engineId, created) => {
         const text = String(engineId)
         if (created !== undefined && !this.#modelIds.has(text)) {
-          const latest = [...this.#engineIds].at(-1)
-          if (latest) expect(BigInt(text) > BigInt(latest[1]) === created > latest[0], 'ids grow').toBe(true)
+          const [known, knownText] = [...this.#engineIds].at(-1)!
+          expect(BigInt(text) > BigInt(knownText), 'the order of ids').toBe(created > known)
           this.#engineIds.set(created, text)
           this.#modelIds.set(text, created)
         }

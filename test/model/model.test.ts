@@ -12,7 +12,7 @@ import { alone, together } from './scenes.js'
 
 const seed = process.env['DUEQ_SEED']
 const endOnFailure = process.env['DUEQ_MODEL_SHRINK'] === 'off'
-const numRuns = Number(process.env['DUEQ_MODEL_RUNS'] ?? 60)
+const numRuns = Number(process.env['DUEQ_MODEL_RUNS'] ?? 50)
 // Shrinking runs a few hundred scripts more.
 const deadlineMs = 120_000 + numRuns * 1_000
 

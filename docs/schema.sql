@@ -298,13 +298,17 @@ begin
   perform _check_lease(lease);
   if max_attempts not between 1 and 1000 then
     perform _invalid('max_attempts', 'from 1 to 1000', max_attempts::text);
-  elsif backoff_base not between interval '0' and interval '1 day' then
+  elsif extract(epoch from backoff_base) not between 0 and 86400 then
     perform _invalid('backoff_base', 'from 0 to 1 day', backoff_base::text);
-  elsif backoff_max not between interval '0' and interval '30 days' then
+  elsif extract(epoch from backoff_max) not between 0 and 2592000 then
     perform _invalid('backoff_max', 'from 0 to 30 days', backoff_max::text);
-  elsif poll_interval not between interval '100 milliseconds' and interval '1 hour' then
+  elsif extract(epoch from poll_interval) not between 0.1 and 3600 then
     perform _invalid('poll_interval', 'from 100 ms to 1 hour', poll_interval::text);
   end if;
+  lease := _exactly(lease);
+  backoff_base := justify_hours(_exactly(backoff_base));
+  backoff_max := justify_hours(_exactly(backoff_max));
+  poll_interval := _exactly(poll_interval);
 
   insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, created_at)
   values (
@@ -568,7 +572,7 @@ begin
     select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                     as n (payload, delay, at, priority, dedup_key, headers, position)
      where n.payload is null or octet_length(n.payload::text) > 1048576
-        or n.delay < interval '0' or n.delay > interval '100 years'
+        or extract(epoch from n.delay) not between 0 and 3155760000
         or not isfinite(n.at) or n.at > v_now + interval '100 years' or n.delay is not null and n.at is not null
         or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
         or jsonb_typeof(n.headers) <> 'object' or pg_column_size(n.headers) > 65536
@@ -650,7 +654,7 @@ declare
 begin
   perform _check_lease(lease);
   update messages m
-     set ready_at = greatest(m.ready_at, v_now + coalesce(extend.lease, (select q.lease from queues q where q.id = m.queue_id)))
+     set ready_at = greatest(m.ready_at, v_now + coalesce(_exactly(extend.lease), (select q.lease from queues q where q.id = m.queue_id)))
    where m.id = extend.id and m.attempt = extend.attempt and m.leased_by is not null
   returning m.ready_at into v_lease_ends_at;
   return v_lease_ends_at;
@@ -676,7 +680,7 @@ begin
   end if;
   perform _check_lease(lease);
   if cardinality(v_held) > 0 then
-    update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
+    update messages m set ready_at = greatest(m.ready_at, v_now + _exactly(extend_many.lease)) where m.id = any(v_held);
   end if;
   if cardinality(v_held) < cardinality(ids) then
     return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;
@@ -815,7 +819,7 @@ begin
     perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
-  v_lease_ends_at := v_now + coalesce(lease, v_queue.lease);
+  v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
 
   if v_queue.paused_at is null then
     foreach v_level in array v_queue.priorities loop
@@ -1124,7 +1128,7 @@ CREATE OR REPLACE FUNCTION _check_lease(lease interval)
  IMMUTABLE
 AS $function$
 begin
-  if lease not between interval '1 second' and interval '12 hours' then
+  if extract(epoch from lease) not between 1 and 43200 then
     perform _invalid('lease', 'from 1 second to 12 hours', lease::text);
   end if;
 end
@@ -1227,7 +1231,7 @@ begin
   elsif delay is not null and at is not null then
     raise exception using errcode = 'DQ004',
       message = 'both delay and at are given', hint = 'Give one of them: delay counts from now, at is an instant.';
-  elsif delay < interval '0' or delay > interval '100 years' then
+  elsif extract(epoch from delay) not between 0 and 3155760000 then
     perform _invalid('delay', 'from 0 to 100 years', delay::text);
   elsif not isfinite(at) or at > base + interval '100 years' then
     perform _invalid('at', 'an instant at most 100 years ahead', at::text);

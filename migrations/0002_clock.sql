@@ -79,6 +79,8 @@ $$;
 
 -- _exactly: a delay as hours, minutes and seconds. Added to an instant, an interval of days means "the same time of day",
 -- in the TimeZone of whoever calls: 23 or 25 hours where the clocks change. A delay of a day is 24 hours for everyone.
+-- Ranges are checked in seconds too: compared as intervals '1 month -29 days' is a day, but added to an instant of February
+-- it leads into the past; and a year compares as 360 days, but lasts 365.25.
 create function _exactly(delay interval) returns interval
 language sql immutable
 as $$ select make_interval(secs => extract(epoch from delay)::double precision) $$;
@@ -93,7 +95,7 @@ begin
   elsif delay is not null and at is not null then
     raise exception using errcode = 'DQ004',
       message = 'both delay and at are given', hint = 'Give one of them: delay counts from now, at is an instant.';
-  elsif delay < interval '0' or delay > interval '100 years' then
+  elsif extract(epoch from delay) not between 0 and 3155760000 then
     perform _invalid('delay', 'from 0 to 100 years', delay::text);
   elsif not isfinite(at) or at > base + interval '100 years' then
     perform _invalid('at', 'an instant at most 100 years ahead', at::text);
@@ -107,7 +109,7 @@ create function _check_lease(lease interval) returns void
 language plpgsql immutable
 as $$
 begin
-  if lease not between interval '1 second' and interval '12 hours' then
+  if extract(epoch from lease) not between 1 and 43200 then
     perform _invalid('lease', 'from 1 second to 12 hours', lease::text);
   end if;
 end

@@ -29,13 +29,17 @@ begin
   perform _check_lease(lease);
   if max_attempts not between 1 and 1000 then
     perform _invalid('max_attempts', 'from 1 to 1000', max_attempts::text);
-  elsif backoff_base not between interval '0' and interval '1 day' then
+  elsif extract(epoch from backoff_base) not between 0 and 86400 then
     perform _invalid('backoff_base', 'from 0 to 1 day', backoff_base::text);
-  elsif backoff_max not between interval '0' and interval '30 days' then
+  elsif extract(epoch from backoff_max) not between 0 and 2592000 then
     perform _invalid('backoff_max', 'from 0 to 30 days', backoff_max::text);
-  elsif poll_interval not between interval '100 milliseconds' and interval '1 hour' then
+  elsif extract(epoch from poll_interval) not between 0.1 and 3600 then
     perform _invalid('poll_interval', 'from 100 ms to 1 hour', poll_interval::text);
   end if;
+  lease := _exactly(lease);
+  backoff_base := justify_hours(_exactly(backoff_base));
+  backoff_max := justify_hours(_exactly(backoff_max));
+  poll_interval := _exactly(poll_interval);
 
   insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, created_at)
   values (
@@ -246,7 +250,7 @@ begin
     select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                     as n (payload, delay, at, priority, dedup_key, headers, position)
      where n.payload is null or octet_length(n.payload::text) > 1048576
-        or n.delay < interval '0' or n.delay > interval '100 years'
+        or extract(epoch from n.delay) not between 0 and 3155760000
         or not isfinite(n.at) or n.at > v_now + interval '100 years' or n.delay is not null and n.at is not null
         or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
         or jsonb_typeof(n.headers) <> 'object' or pg_column_size(n.headers) > 65536

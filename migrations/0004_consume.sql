@@ -146,7 +146,7 @@ begin
     perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
-  v_lease_ends_at := v_now + coalesce(lease, v_queue.lease);
+  v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
 
   if v_queue.paused_at is null then
     foreach v_level in array v_queue.priorities loop

@@ -131,7 +131,7 @@ declare
 begin
   perform _check_lease(lease);
   update messages m
-     set ready_at = greatest(m.ready_at, v_now + coalesce(extend.lease, (select q.lease from queues q where q.id = m.queue_id)))
+     set ready_at = greatest(m.ready_at, v_now + coalesce(_exactly(extend.lease), (select q.lease from queues q where q.id = m.queue_id)))
    where m.id = extend.id and m.attempt = extend.attempt and m.leased_by is not null
   returning m.ready_at into v_lease_ends_at;
   return v_lease_ends_at;
@@ -162,7 +162,7 @@ begin
   end if;
   perform _check_lease(lease);
   if cardinality(v_held) > 0 then
-    update messages m set ready_at = greatest(m.ready_at, v_now + extend_many.lease) where m.id = any(v_held);
+    update messages m set ready_at = greatest(m.ready_at, v_now + _exactly(extend_many.lease)) where m.id = any(v_held);
   end if;
   if cardinality(v_held) < cardinality(ids) then
     return query select n.id, n.outcome, n.attempt from _not_held(ids, attempts, v_held) n;

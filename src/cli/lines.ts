@@ -14,11 +14,13 @@ export async function* splitLines(chunks: AsyncIterable<string>): AsyncGenerator
   let line = 0
   let rest = ''
   for await (const chunk of chunks) {
-    const pieces = (rest + chunk).split('\n')
-    rest = pieces.pop() ?? ''
+    // Only the chunk is searched: a line of many chunks would cost its length squared.
+    const [first = '', ...pieces] = chunk.split('\n')
+    rest += first
     for (const piece of pieces) {
       line += 1
-      yield { line, text: piece.endsWith('\r') ? piece.slice(0, -1) : piece, isTerminated: true }
+      yield { line, text: rest.endsWith('\r') ? rest.slice(0, -1) : rest, isTerminated: true }
+      rest = piece
     }
   }
   if (rest !== '') yield { line: line + 1, text: rest, isTerminated: false }

@@ -50,7 +50,12 @@ export function createInstantReader(): (value: unknown) => number | null {
 export function offsetOrNull(value: unknown): number | null {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : null
   const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(value.trim()) : null
-  return match === null ? null : Number(match[1]) * (UNIT_MS[match[2] ?? 'ms'] ?? Number.NaN)
+  return match === null ? null : finiteOrNull(Number(match[1]) * (UNIT_MS[match[2] ?? 'ms'] ?? Number.NaN))
+}
+
+/** A number of so many digits that it is Infinity is none. */
+export function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }

@@ -9,6 +9,7 @@ import {
   type Arrival,
   ArrivalsError,
   createInstantReader,
+  finiteOrNull,
   got,
   offsetOrNull,
 } from './arrival.js'
@@ -54,7 +55,8 @@ function readHeader(path: string, { line, fields }: CsvRecord): (record: CsvReco
 }
 
 function timeReader(column: string): (value: string) => number | null {
-  if (column === 'offset_seconds') return (value) => (/^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : null)
+  if (column === 'offset_seconds')
+    return (value) => (/^\d+(\.\d+)?$/.test(value) ? finiteOrNull(Number(value) * 1000) : null)
   return OFFSETS.includes(column) ? offsetOrNull : createInstantReader()
 }
 

@@ -28,7 +28,7 @@ export async function* readSwf(
     const wrong = numbers.findIndex((number) => !Number.isFinite(number))
     if (wrong !== -1) throw new ArrivalsError(path, line, `a number in column ${wrong + 1}, ${got(columns[wrong])}`)
     const [job = Number.NaN, submitSeconds = Number.NaN, , runTimeSeconds] = numbers
-    if (submitSeconds < 0) {
+    if (submitSeconds < 0 || !Number.isFinite(submitSeconds * 1000)) {
       throw new ArrivalsError(path, line, `a submit time in seconds, 0 or more, in column 2, ${got(submitSeconds)}`)
     }
     const payload = { job, runTimeSeconds: known(runTimeSeconds), user: known(numbers[11]) }

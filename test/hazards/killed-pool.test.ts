@@ -53,6 +53,8 @@ it('naive: a pool whose connections are killed again and again hangs', async () 
 })
 
 it('the pool of dueq gives answers again as soon as the server does', async () => {
-  const dueq = client.another({ max: 4 })
-  expect(await hangs('dueq', () => dueq.check(), 3_000)).toBe(false)
+  const url = new URL(client.url)
+  url.searchParams.set('application_name', `${client.schema}_dueq`)
+  const dueq = client.another({ url: url.href, max: 4 })
+  expect(await hangs(`${client.schema}_dueq`, () => dueq.check(), 3_000)).toBe(false)
 })

@@ -6,6 +6,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Message } from '../../src/index.js'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
+import { blocked, closeSessions, openSession } from '../support/sessions.js'
 
 let client: TestClient
 let sql: postgres.Sql
@@ -15,6 +16,7 @@ beforeAll(async () => {
   await sql`create table ${sql(client.schema)}.paid (message bigint)`
 })
 afterAll(async () => {
+  await closeSessions()
   await sql.end({ timeout: 1 })
   await client.close()
 })
@@ -90,6 +92,26 @@ describe.each([
   it('promise 4: the ack is not sent, the callback ends there, and the message is delivered again', async () => {
     expect(await handle(dueq, elsewhere)).toEqual({ code: 'CONNECTION_CLOSED', isAcked: false, writes: 0, messages: 1 })
   })
+})
+
+it('a connection lost under an ack ends the transaction, and not the process', async () => {
+  const queue = await client.queue({ lease: '1m' })
+  const { id } = await queue.enqueue({})
+  const [message] = await queue.dequeue()
+  await using holder = await openSession(client.url)
+  await holder.begin()
+  await holder.query(`select from ${client.schema}.messages where id = ${id} for update`)
+  const work = sql.begin(async (tx) => {
+    const [row] = await tx`select pg_backend_pid() as pid`
+    const acking = message!.in(tx).ack()
+    await blocked(row!['pid'])
+    await client.sql`select pg_terminate_backend(${row!['pid']})`
+    await acking
+  })
+  expect(await codeOf(work)).toBe('CONNECTION_CLOSED')
+  await holder.rollback()
+  await expect.poll(() => codeOf(sql`select 1`)).toBe('none')
+  await message!.ack()
 })
 
 it('promise 4: an enqueue in a lost transaction is not sent either', async () => {

@@ -57,8 +57,11 @@ describe.concurrent.each([
   ['while the server refuses connections', refused],
   ['on a network that is silent', silent],
 ])('closed %s', (_, outage) => {
-  it('naive: what the driver leaves behind keeps the process alive', async ({ expect }) => {
-    expect(await endsAfterClose('naive', outage)).toBe(false)
+  it('naive: what the driver leaves behind keeps the process alive', { timeout: 60_000 }, async ({ expect }) => {
+    let hasEnded = true
+    // Where the server is back later than the last try, nothing is left behind.
+    for (let tries = 0; hasEnded && tries < 5; tries++) hasEnded = await endsAfterClose('naive', outage)
+    expect(hasEnded).toBe(false)
   })
 
   it('nothing of dueq keeps the process alive', async ({ expect }) => {

@@ -55,6 +55,6 @@ it('naive: a pool whose connections are killed again and again hangs', async () 
 it('the pool of dueq gives answers again as soon as the server does', async () => {
   const url = new URL(client.url)
   url.searchParams.set('application_name', `${client.schema}_dueq`)
-  const dueq = client.another({ url: url.href, max: 4 })
+  const dueq = client.anotherByUrl({ url: url.href, max: 4 })
   expect(await hangs(`${client.schema}_dueq`, () => dueq.check(), 3_000)).toBe(false)
 })

@@ -18,8 +18,8 @@ afterAll(async () => {
 
 const messageCount = 500
 
-/** Starts the handlers on a full queue, and kills a connection of theirs again and again, for so long or until they end. */
-async function run(driver: 'pg' | 'postgres', killMs: number) {
+/** Starts the handlers on a full queue, and kills so many of their connections, or until they end or are done. */
+async function run(driver: 'pg' | 'postgres', killCount: number) {
   const queue = await client.queue({ lease: '5s', maxAttempts: 1000, backoff: { base: '10ms', max: '50ms' } })
   const messages = await queue.enqueueMany(Array.from({ length: messageCount }, (_, payload) => ({ payload })))
   const handlers = startProcess('test/hazards/fixtures/transactions.mjs', [], {
@@ -34,7 +34,7 @@ async function run(driver: 'pg' | 'postgres', killMs: number) {
     hasEnded = true
   })
   let killedCount = 0
-  for (const end = Date.now() + killMs; Date.now() < end && !hasEnded; await delay(20)) {
+  for (const end = Date.now() + 10_000; killedCount < killCount && Date.now() < end && !hasEnded; await delay(20)) {
     const killed = await client.sql`
       select pg_terminate_backend(pid) from pg_stat_activity
        where application_name = 'handlers' and state in ('active', 'idle in transaction')
@@ -45,7 +45,7 @@ async function run(driver: 'pg' | 'postgres', killMs: number) {
 }
 
 it('naive: with sql.begin a lost connection ends the process', { timeout: 60_000 }, async () => {
-  const { handlers, killedCount } = await run('postgres', 10_000)
+  const { handlers, killedCount } = await run('postgres', 200)
   expect(await handlers.exited).toMatchObject({ code: 1 })
   expect(handlers.stderr).toMatch(/TypeError: Cannot read properties of null \(reading 'write'\)/)
   expect(killedCount).toBeGreaterThan(0)
@@ -54,7 +54,7 @@ it('naive: with sql.begin a lost connection ends the process', { timeout: 60_000
 it('promise 4: with pg, whatever connections are lost, each message is written exactly once', {
   timeout: 60_000,
 }, async () => {
-  const { queue, messages, handlers, killedCount } = await run('pg', 1_500)
+  const { queue, messages, handlers, killedCount } = await run('pg', 15)
   await expect
     .poll(() => queue.stats(), { timeout: 40_000 })
     .toMatchObject({ ready: 0, delayed: 0, leased: 0, lapsed: 0, dead: 0 })
@@ -65,6 +65,6 @@ it('promise 4: with pg, whatever connections are lost, each message is written e
   const table = client.sql(client.schema)
   const ids = messages.map(({ id }) => id)
   const written = await client.sql`select message from ${table}.own_writes where message = any(${ids}::bigint[])`
-  expect(killedCount).toBeGreaterThan(5)
+  expect(killedCount).toBeGreaterThan(2)
   expect(written.map((row) => row['message']).sort()).toEqual(ids.sort())
 })

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { startClient, type TestClient } from '../client/client.js'
+import { itListens, startClient, type TestClient } from '../client/client.js'
 import { startProxy } from '../faults/proxy.js'
 
 let client: TestClient
@@ -36,7 +36,7 @@ describe.concurrent('a listening connection that went silent', () => {
   }) => {
     await using proxy = await startProxy(client.url)
     const events: string[] = []
-    const dueq = client.another({ listenUrl: proxy.url, onEvent: ({ type }) => events.push(type) })
+    await using dueq = client.another({ listenUrl: proxy.url, onEvent: ({ type }) => events.push(type) })
     const { name } = await client.queue({ pollInterval: '1h' })
     let handledCount = 0
     await using _consumer = dueq.queue(name).consume(() => void handledCount++)
@@ -70,7 +70,7 @@ describe('after a reconnect', () => {
     await sql.end({ timeout: 0 })
   })
 
-  it('a closed client listens to nothing any more', async () => {
+  itListens('a closed client listens to nothing any more', async () => {
     const events: string[] = []
     const dueq = client.another({ onEvent: ({ type }) => events.push(type) })
     const { name } = await client.queue()

@@ -34,7 +34,7 @@ describe('on a connection that went silent', () => {
 
   it('a statement of dueq fails at its deadline, and later ones get through when the network is back', async () => {
     await using proxy = await startProxy(client.url)
-    const dueq = client.another({ url: proxy.url, max: 2, timeout: '500ms' })
+    const dueq = client.anotherByUrl({ url: proxy.url, max: 2, timeout: '500ms' })
     await dueq.check()
     proxy.freeze()
     expect(await codeOf(dueq.check())).toBe('timeout')
@@ -57,7 +57,7 @@ describe('what is given up before it was sent', () => {
 
   it('an aborted dequeue leaves the connection to the next statement', async () => {
     const { name } = await client.queue()
-    const dueq = client.another({ max: 1 })
+    const dueq = client.anotherByUrl({ max: 1 })
     const abort = new AbortController()
     const dequeue = dueq.queue(name).dequeue({ wait: '10s', signal: abort.signal })
     await Promise.resolve()

@@ -172,7 +172,7 @@ export function fromDatabase(error: unknown): DueqError {
     )
   }
   const code =
-    codeOfSqlState[sqlState] ??
+    codeOfSqlState[sqlState === '08P01' ? refusalOfPooler(message) : sqlState] ??
     (sqlState.startsWith('08') ? 'database.unreachable' : isOutcomeUnknown ? 'timeout' : 'database.error')
   const advice = isOutcomeUnknown
     ? 'Whether the statement took effect is unknown.'
@@ -200,6 +200,15 @@ type DriverError = {
   readonly errors?: readonly Error[]
   /** The system call that failed, for errors of the network. */
   readonly syscall?: string
+}
+
+/**
+ * The state that PostgreSQL would have given. PgBouncer refuses with 08P01 whatever the reason is, and only its words, which
+ * are never translated, tell a wrong password from a server that is down.
+ */
+function refusalOfPooler(message: string): string {
+  if (/authentication failed|no such user/i.test(message)) return '28P01'
+  return /no such database|database .* does not exist/i.test(message) ? '3D000' : '08P01'
 }
 
 /** Network errors carry the name of an errno; postgres.js adds names of its own; pg has only texts for some. */

@@ -48,6 +48,8 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   let session: AbortController | undefined
   let running: Promise<void> = Promise.resolve()
   let lingering: NodeJS.Timeout | undefined
+  /** What was said since notifications last arrived: it outlives the connection, which comes and goes with consumers. */
+  const told = new Set<'lost' | 'silent'>()
   let isClosed = false
 
   const rollCall = createRollCall<OnWake>((onWake) => onWake(null))
@@ -87,22 +89,24 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   }
 
   const run = async (source: ListenSource, signal: AbortSignal): Promise<void> => {
-    let hasWarned = false
     let failures = 0
     while (!signal.aborted) {
       let retryMs = silentRetryMs
       try {
         await listenOnce(source, signal, () => {
-          hasWarned = false
+          told.clear()
           failures = 0
           emit({ type: 'listen.up' })
         })
-        if (!signal.aborted && !hasWarned) emit({ type: 'listen.silent', error: silentError() })
+        if (signal.aborted) return
+        if (!told.has('silent')) emit({ type: 'listen.silent', error: silentError() })
+        told.add('silent')
       } catch (error) {
+        if (signal.aborted) return
         retryMs = Math.min(250 * 2 ** failures++, 15_000)
-        if (!signal.aborted && !hasWarned) emit({ type: 'listen.lost', error: lostError(error) })
+        if (told.size === 0) emit({ type: 'listen.lost', error: lostError(error) })
+        told.add('lost')
       }
-      hasWarned = true
       wakeAll()
       await pause(retryMs, signal)
     }

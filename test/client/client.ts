@@ -44,7 +44,7 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
     (more: ConnectOptions = {}): Dueq => {
       const given: ConnectOptions = { schema: test.schema, onEvent: () => {}, ...more }
       let silentCount = 0
-      const onEvent = (event: DueqEvent): void => {
+      const onEvent: ConnectOptions['onEvent'] = (event) => {
         if (event.type === 'listen.silent' && ++silentCount > 1) tooManyWarnings.push(event)
         return given.onEvent?.(event)
       }

@@ -32,7 +32,7 @@ export function findPgBouncer(): string | undefined {
   return folders.map((folder) => join(folder, 'pgbouncer')).find(isExecutable)
 }
 
-/** Starts PgBouncer before the server of that URL, whose user is the only one that it lets in. */
+/** Starts PgBouncer before the server of that URL, whose user and database are the only ones that it knows. */
 export async function startPgBouncer(serverUrl: string): Promise<PgBouncer> {
   const file = findPgBouncer()
   if (!file) throw new Error(missingPgBouncer)
@@ -41,6 +41,7 @@ export async function startPgBouncer(serverUrl: string): Promise<PgBouncer> {
   const scratch = await createScratch(temporaryBase(user))
   const port = await freePort()
   const server = new URL(serverUrl)
+  const database = decodeURIComponent(server.pathname.slice(1))
   const text = (part: string): string => decodeURIComponent(part).replaceAll('"', '""')
   const write = (name: string, lines: readonly string[]): string => {
     const path = join(scratch, name)
@@ -51,7 +52,7 @@ export async function startPgBouncer(serverUrl: string): Promise<PgBouncer> {
   const users = write('users.txt', [`"${text(server.username)}" "${text(server.password)}"`])
   const config = write('pgbouncer.ini', [
     '[databases]',
-    `* = host=${server.hostname} port=${server.port || 5432}`,
+    `${database} = host=${server.hostname} port=${server.port || 5432}`,
     '[pgbouncer]',
     'listen_addr = 127.0.0.1',
     `listen_port = ${port}`,

@@ -1,4 +1,4 @@
-// docs/schema.sql is what a database holds after the migrations. Generated on PostgreSQL 18; older ones word it differently.
+// docs/schema.sql is what a database holds after the migrations. Generated on PostgreSQL 18; a few words differ on older ones.
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
@@ -17,9 +17,12 @@ afterAll(async () => {
   await plain.close()
 })
 
-test.runIf(version >= 180000)('docs/schema.sql agrees with the migrations (else: npm run schema:dump)', async () => {
+// Before 16 the columns of a view are qualified even where it reads one table.
+const comparable = (text: string): string => (version >= 160_000 ? text : text.replace(/\b[a-z]\.(?=\w)/g, ''))
+
+test('docs/schema.sql agrees with the migrations (else: npm run schema:dump)', async () => {
   const committed = readFileSync(new URL('../docs/schema.sql', import.meta.url), 'utf8')
-  expect(await dumpSchema(client, migrated.schema)).toBe(committed)
+  expect(comparable(await dumpSchema(client, migrated.schema))).toBe(comparable(committed))
 })
 
 test('the plain SQL of `migrate --sql` makes the same schema', async () => {

@@ -1,67 +1,193 @@
 /**
- * A TCP proxy before the test server that can freeze: connections stay open, and nothing passes.
+ * A TCP proxy before the test server that can do what networks do.
  *
- * That is what a black-holed network looks like, which no driver notices by itself.
+ *   freeze  connections stay open and nothing passes: a black hole, which no driver notices by itself
+ *           (in one direction only: the other goes on, as where a route is lost one way)
+ *   vanish  the server has closed its side, and the client is not told: a half-open connection
+ *   slow    everything arrives later, in order
+ *   cut     connections are closed
+ *   refuse  new connections are refused; open ones go on
+ *   hang up new connections are accepted and closed at once, as a balancer without a server does
+ *
+ * Each but the last two can be had for some connections only: those of one application, those that are open now.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
+
+/** Which connections, and which way; without, all of them, those to come included, both ways. */
+export type Which = {
+  /** Those that gave this `application_name` when they connected. */
+  readonly application?: string
+  /** Those that are open now: later ones pass. */
+  readonly areOpen?: true
+  readonly way?: 'toServer' | 'toClient'
+}
 
 export type Proxy = {
   /** The URL of the server, through the proxy. */
   readonly url: string
-  freeze(): void
+  /** How many connections were accepted so far. */
+  readonly acceptedCount: number
+  freeze(which?: Which): void
+  /** Ends all freezing; what was held back arrives. */
   thaw(): void
-  /** Refuses connections and cuts those that are open, until `listen`. */
-  cut(): Promise<void>
-  listen(): Promise<void>
+  /** Delays what passes from now on, each way. */
+  slow(latencyMs: number, which?: Which): void
+  vanish(which?: Which): void
+  cut(which?: Which): void
+  refuse(): Promise<void>
+  hangUp(): void
+  /** Ends refusing and hanging up. */
+  accept(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 export async function startProxy(target: string): Promise<Proxy> {
   const { hostname, port } = new URL(target)
-  const sockets = new Set<Socket>()
-  let isFrozen = false
-  let server: Server
+  const links = new Set<Link>()
+  let rules: Rule[] = []
+  let server: Server | undefined
   let ownPort = 0
-  const open = (): Promise<void> =>
-    new Promise((resolve) => {
-      server = createServer((near) => {
-        const far = connect(Number(port || 5432), hostname)
-        for (const socket of [near, far]) {
-          sockets.add(socket)
-          socket.on('error', () => {})
-          socket.on('close', () => {
-            sockets.delete(socket)
-            near.destroy()
-            far.destroy()
-          })
-        }
-        near.on('data', (chunk) => far.write(chunk))
-        far.on('data', (chunk) => near.write(chunk))
-        if (isFrozen) for (const socket of [near, far]) socket.pause()
-      })
-      server.listen(ownPort, '127.0.0.1', () => {
-        ownPort = (server.address() as { port: number }).port
-        resolve()
-      })
+  let acceptedCount = 0
+  let isHangingUp = false
+
+  const onConnection = (near: Socket): void => {
+    acceptedCount++
+    if (isHangingUp) return void near.destroy()
+    const link = createLink(near, connect(Number(port || 5432), hostname), (named) => {
+      for (const { which, act } of rules) for (const lane of lanesOf(named, which)) act(lane)
     })
-  const cut = (): Promise<void> =>
-    new Promise((resolve) => {
-      server.close(() => resolve())
-      for (const socket of sockets) socket.destroy()
-    })
-  await open()
+    links.add(link)
+    link.onClose(() => links.delete(link))
+  }
+  const accept = async (): Promise<void> => {
+    isHangingUp = false
+    server ??= await listen(ownPort, onConnection)
+    ownPort = (server.address() as { readonly port: number }).port
+  }
+  const refuse = async (): Promise<void> => {
+    server?.close()
+    server = undefined
+  }
+  const matching = (which: Which): Link[] =>
+    [...links].filter(({ application }) => which.application === undefined || which.application === application)
+  const apply = (rule: Rule): void => {
+    for (const link of links) for (const lane of lanesOf(link, rule.which)) rule.act(lane)
+    if (!rule.which.areOpen) rules.push(rule)
+  }
+  const cut = (which: Which = {}): void => {
+    for (const link of matching(which)) link.close()
+  }
+
+  await accept()
   return {
     url: Object.assign(new URL(target), { hostname: '127.0.0.1', port: String(ownPort) }).href,
-    freeze() {
-      isFrozen = true
-      for (const socket of sockets) socket.pause()
+    get acceptedCount() {
+      return acceptedCount
     },
+    freeze: (which = {}) => apply({ which, act: (lane) => lane.hold(), isFreeze: true }),
     thaw() {
-      isFrozen = false
-      for (const socket of sockets) socket.resume()
+      rules = rules.filter(({ isFreeze }) => !isFreeze)
+      for (const { toServer, toClient } of links) for (const lane of [toServer, toClient]) lane.release()
+    },
+    slow: (latencyMs, which = {}) =>
+      apply({ which, act: (lane) => Object.assign(lane, { latencyMs }), isFreeze: false }),
+    vanish(which = {}) {
+      for (const link of matching(which)) link.vanish()
     },
     cut,
-    listen: open,
-    [Symbol.asyncDispose]: cut,
+    refuse,
+    hangUp() {
+      isHangingUp = true
+    },
+    accept,
+    async [Symbol.asyncDispose]() {
+      await refuse()
+      cut()
+    },
   }
+}
+
+// --- internal ---
+
+/** One way of a connection. */
+type Lane = { latencyMs: number; hold(): void; release(): void }
+
+type Rule = { readonly which: Which; readonly act: (lane: Lane) => void; readonly isFreeze: boolean }
+
+type Link = {
+  /** Known from its first packet on. */
+  readonly application: string | undefined
+  readonly toServer: Lane
+  readonly toClient: Lane
+  vanish(): void
+  close(): void
+  onClose(run: () => void): void
+}
+
+function lanesOf(link: Link, { application, way }: Which): readonly Lane[] {
+  if (application !== undefined && application !== link.application) return []
+  return way ? [link[way]] : [link.toServer, link.toClient]
+}
+
+/** Joins two sockets; `onNamed` is called before the first packet of the client passes. */
+function createLink(near: Socket, far: Socket, onNamed: (link: Link) => void): Link {
+  let application: string | undefined
+  let hasVanished = false
+  const close = (): void => {
+    near.destroy()
+    far.destroy()
+  }
+  near.on('data', (chunk) => {
+    // The first packet may ask for TLS; the one that follows the refusal is the startup.
+    if (application !== undefined || chunk.length === 8) return
+    application = /application_name\0([^\0]*)\0/.exec(chunk.toString('latin1'))?.[1] ?? ''
+    onNamed(link)
+  })
+  const link: Link = {
+    get application() {
+      return application
+    },
+    toServer: createLane(near, far),
+    toClient: createLane(far, near),
+    vanish() {
+      hasVanished = true
+      far.destroy()
+    },
+    close,
+    onClose: (run) => near.on('close', run),
+  }
+  near.on('error', close).on('close', close)
+  far.on('error', () => {})
+  far.on('close', () => hasVanished || setTimeout(close, link.toClient.latencyMs))
+  return link
+}
+
+function createLane(from: Socket, to: Socket): Lane {
+  const held: Buffer[] = []
+  let isHeld = false
+  const pass = (chunk: Buffer): void => {
+    if (lane.latencyMs === 0) to.write(chunk)
+    else setTimeout(() => to.write(chunk), lane.latencyMs)
+  }
+  from.on('data', (chunk) => (isHeld ? held.push(chunk) : pass(chunk)))
+  const lane: Lane = {
+    latencyMs: 0,
+    hold() {
+      isHeld = true
+      from.pause()
+    },
+    release() {
+      isHeld = false
+      for (const chunk of held.splice(0)) pass(chunk)
+      from.resume()
+    },
+  }
+  return lane
+}
+
+function listen(port: number, onConnection: (near: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer(onConnection).once('error', reject)
+    server.listen(port, '127.0.0.1', () => resolve(server))
+  })
 }

@@ -6,6 +6,7 @@ import { hostname } from 'node:os'
 import { type Client, checkStop, createAck, type StopOptions, type StopReport } from './client.js'
 import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.js'
 import { checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
+import { examine } from './doctor.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
 import { DueqError } from './errors.js'
 import { createEmitter } from './events.js'
@@ -15,7 +16,8 @@ import { listenSource, openPool } from './pool.js'
 import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
 import { checkingSchema } from './schema.js'
 import { statements as statementsOf } from './statements.js'
-import type { Check, QueueStats } from './statements-operate.js'
+import type { Check } from './statements-doctor.js'
+import type { QueueStats } from './statements-operate.js'
 import { createWakeups } from './wakeup.js'
 
 /** A connected dueq. */
@@ -33,7 +35,11 @@ export type Dueq = AsyncDisposable & {
   reschedule(id: string, when: { readonly delay: Duration } | { readonly at: Instant }): Promise<void>
   /** The numbers of all queues. */
   stats(): Promise<QueueStats[]>
-  /** What makes queues slow, late or unsafe here, and what to do about it. */
+  /**
+   * What makes queues slow, late or unsafe, seen from this host and inside the database, and what to do about it; also on
+   * a schema that is too old or too new for this client. Takes up to 10 s where notifications do not arrive.
+   * Errors: `schema.missing`, `database.*`: then there is nothing to report on.
+   */
   doctor(): Promise<Check[]>
   /** For health probes: asks the database and the schema. Rejects where dueq cannot work. */
   check(): Promise<{ readonly schemaVersion: number; readonly isListening: boolean; readonly roundTripMs: number }>
@@ -130,7 +136,15 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     },
     ...verbs(query),
     stats: () => statements.stats(query),
-    doctor: () => statements.doctor(query),
+    doctor: () =>
+      examine({
+        query: pool.query,
+        statements,
+        schema,
+        source,
+        listen: given.listen === false ? 'off' : listenSource(source, listenUrl),
+        isListening: client.wakeups.isUp,
+      }),
     async check() {
       const start = performance.now()
       const schemaVersion = await statements.schemaVersion(query)

@@ -13,10 +13,9 @@ export function checkingSchema(query: Query, statements: Statements, schema: str
   let checking: Promise<void> | undefined
   const check = async (): Promise<void> => {
     try {
-      checkVersion(schema, await statements.schemaVersion(query))
+      const { error } = await lookAtSchema(query, statements, schema)
+      if (error) throw error
       isChecked = true
-    } catch (error) {
-      throw schemaError(schema, error)
     } finally {
       checking = undefined
     }
@@ -27,20 +26,39 @@ export function checkingSchema(query: Query, statements: Statements, schema: str
   }
 }
 
+/**
+ * The version of the schema, and the error that it means for this client, if any: `schema.older`, `schema.newer`.
+ * Raises `schema.missing`, `database.*`.
+ */
+export async function lookAtSchema(
+  query: Query,
+  statements: Statements,
+  schema: string,
+): Promise<{ readonly version: number; readonly error?: DueqError }> {
+  try {
+    const version = await statements.schemaVersion(query)
+    const error = versionError(schema, version)
+    return error ? { version, error } : { version }
+  } catch (error) {
+    throw schemaError(schema, error)
+  }
+}
+
 // --- internal ---
 
-function checkVersion(schema: string, version: number): void {
+function versionError(schema: string, version: number): DueqError | undefined {
   const first = generation * 100 + firstRevision
   if (version < first)
-    throw new DueqError(
+    return new DueqError(
       'schema.older',
       `Schema "${schema}" has version ${version}, this version of dueq needs ${first}. Run \`npx dueq migrate\`.`,
     )
   if (version >= (generation + 1) * 100)
-    throw new DueqError(
+    return new DueqError(
       'schema.newer',
       `Schema "${schema}" has version ${version}, which this version of dueq cannot work with. Upgrade the dueq package.`,
     )
+  return undefined
 }
 
 /** Without the function that tells the version there is no schema of dueq. */

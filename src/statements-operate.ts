@@ -65,14 +65,6 @@ export type DeadMessage = {
   readonly lastError: string | null
 }
 
-/** One row of doctor(). */
-export type Check = {
-  readonly check: string
-  readonly ok: boolean
-  readonly detail: string
-  readonly advice: string | null
-}
-
 /** The statements for operators. The name of the schema must be checked before: it becomes part of the text. */
 export function operatorStatements(schema: string) {
   const f = `"${schema}".`
@@ -137,11 +129,6 @@ export function operatorStatements(schema: string) {
 
     async serverTime(query: Query): Promise<string> {
       return instant(await firstColumn(query, `select to_json(${f}clock())::text`, []))!
-    },
-
-    async doctor(query: Query): Promise<Check[]> {
-      const rows = await query(`select d."check", d.ok::text, d.detail, d.advice from ${f}doctor() as d`, [])
-      return rows.map((row) => ({ check: row[0]!, ok: row[1] === 'true', detail: row[2]!, advice: row[3]! }))
     },
 
     async settings(query: Query, queue?: string): Promise<StoredSettings[]> {

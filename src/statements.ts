@@ -6,6 +6,7 @@
 // form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds. Each column of a statement has a
 // name of its own, or a driver that gives rows as objects would lose some.
 import type { Query, Row } from './driver.js'
+import { doctorStatements } from './statements-doctor.js'
 import { firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
 import { createRest } from './turns.js'
 
@@ -67,6 +68,7 @@ export function statements(schema: string) {
   const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text as due_at, to_json(p.enqueued_at)::text as enqueued_at, to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, p.is_suspect::text, to_json(p.polled_at)::text as polled_at, to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
   return {
     ...operatorStatements(schema),
+    ...doctorStatements(schema),
 
     async enqueue(query: Query, queue: string, m: Enqueueing): Promise<Enqueued> {
       const [row] = await query(enqueueText, [

@@ -8,7 +8,7 @@ const layers = [
   ['cli'],
   ['index'],
   ['connect'],
-  ['queue'],
+  ['queue', 'doctor'],
   ['iterate', 'dequeue', 'produce'],
   ['consumer'],
   ['handlers'],
@@ -19,6 +19,7 @@ const layers = [
   ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
   ['definition'],
   ['statements'],
+  ['statements-doctor'],
   ['statements-operate', 'events', 'turns'],
   ['driver', 'options', 'cut-off'],
   ['errors'],
@@ -56,7 +57,7 @@ test('only the statements and the migrations speak SQL', () => {
       text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''),
     ),
   )
-  const allowed = /^(statements(-operate)?|migrate|driver)\.ts$|^cli\/embedded/
+  const allowed = /^(statements(-operate|-doctor)?|migrate|driver)\.ts$|^cli\/embedded/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

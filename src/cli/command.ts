@@ -7,7 +7,7 @@ import type { Query } from '../driver.js'
 import { DueqError } from '../errors.js'
 import type { DueqEvent } from '../events.js'
 import { messageId, queueName, schemaName } from '../options.js'
-import { type ListenSource, listenSource, openPool } from '../pool.js'
+import { listenSource, openPool } from '../pool.js'
 import { checkingSchema } from '../schema.js'
 import { type Statements, statements as statementsOf } from '../statements.js'
 import type { StoredSettings } from '../statements-operate.js'
@@ -27,7 +27,6 @@ export type Session = {
   readonly query: Query
   readonly statements: Statements
   readonly schema: string
-  readonly listenSource: ListenSource | undefined
   readonly isJson: boolean
 }
 
@@ -67,7 +66,7 @@ export function runOn(
     const dueq = connect({ query: pool.query, schema, listenUrl: listenTo, onEvent })
     const query = checkingSchema(pool.query, statements, schema)
     try {
-      await work({ dueq, query, statements, schema, listenSource: listener, isJson: options.json === true })
+      await work({ dueq, query, statements, schema, isJson: options.json === true })
     } finally {
       await dueq.close()
       await pool.close()

@@ -1,0 +1,152 @@
+// What the doctor sees from the host of a client: versions, clocks, notifications, prepared statements.
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import type { Check, Dueq } from '../../src/index.js'
+import { dueqOn } from '../cli/dueq.js'
+import { codeOf, startClient, type TestClient } from '../client/client.js'
+import { pgbouncerVersion, startPooler } from './pgbouncer.js'
+
+let test: TestClient
+beforeAll(async () => {
+  test = await startClient()
+})
+afterEach(() => vi.unstubAllEnvs())
+afterAll(() => test.close())
+
+async function check(name: string, dueq: Dueq = test.dueq): Promise<Check> {
+  const found = (await dueq.doctor()).find((row) => row.check === name)
+  if (!found) throw new Error(`The doctor has no check "${name}"`)
+  return found
+}
+
+/** Runs something while schema_version() says so, as after a migration by an older or newer dueq. */
+async function atVersion<T>(version: number, run: () => Promise<T>): Promise<T> {
+  const { schemaVersion } = await test.dueq.check()
+  const become = (to: number) =>
+    test.sql.unsafe(
+      `create or replace function ${test.schema}.schema_version() returns integer language sql immutable as 'select ${to}'`,
+    )
+  await become(version)
+  try {
+    return await run()
+  } finally {
+    await become(schemaVersion)
+  }
+}
+
+it.each([
+  ['older', 100, /npx dueq migrate/],
+  ['newer', 200, /Upgrade the dueq package/],
+])('an %s schema is a check that fails, beside all others', async (name, version, advice) => {
+  expect(await check('schema version')).toMatchObject({ ok: true, advice: null })
+  const checks = await atVersion(version, () => test.another().doctor())
+  expect(checks.find((row) => row.check === 'schema version')).toEqual({
+    check: 'schema version',
+    ok: false,
+    detail: `version ${version} does not fit this client (schema.${name})`,
+    advice: expect.stringMatching(advice),
+  })
+  expect(checks.map((row) => row.check)).toEqual((await test.dueq.doctor()).map((row) => row.check))
+})
+
+it('`dueq doctor` reports on an older schema, with the advice, and exits with 1', async () => {
+  await atVersion(100, async () => {
+    const { code, stdout } = await dueqOn(test)('doctor')
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/FAILS +schema version +version 100 does not fit this client \(schema\.older\)/)
+    expect(stdout).toMatch(/ok +listen +notifications arrive/)
+    expect(stdout).toMatch(/ok +indexes /)
+    expect(stdout).toMatch(/\nschema version: .*npx dueq migrate/)
+  })
+})
+
+it('a schema of a time before doctor(): the checks of the host are still made', async () => {
+  await test.sql.unsafe(`alter function ${test.schema}.doctor() rename to doctor_of_later`)
+  const checks = await test.dueq.doctor()
+  await test.sql.unsafe(`alter function ${test.schema}.doctor_of_later() rename to doctor`)
+  expect(checks.find((row) => row.check === 'database')).toMatchObject({
+    ok: false,
+    detail: expect.stringContaining('doctor() does not exist'),
+  })
+  expect(checks.find((row) => row.check === 'listen')).toMatchObject({ ok: true })
+})
+
+it('without dueq in the schema, or without a server, there is no report but an error', async () => {
+  expect(await codeOf(test.another({ schema: 'nothing_here' }).doctor())).toBe('schema.missing')
+  const nowhere = test.another({ url: 'postgres://u:p@127.0.0.1:1/d' })
+  expect(await codeOf(nowhere.doctor())).toBe('database.unreachable')
+})
+
+it('a clock of the host that is an hour off', async () => {
+  expect(await check('clock skew')).toMatchObject({
+    ok: true,
+    detail: expect.stringMatching(/ (ahead of|behind) this/),
+  })
+  const now = Date.now.bind(Date)
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + 3_600_000)
+  const skewed = await check('clock skew').finally(() => vi.restoreAllMocks())
+  expect(skewed).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(/^the database is (60 min|1 h) behind this host/),
+    advice: expect.stringContaining('Synchronise'),
+  })
+})
+
+it('LISTEN that succeeds and delivers nothing names listenUrl and DUEQ_LISTEN_URL', async () => {
+  expect(await check('listen')).toMatchObject({ ok: true })
+  // Notifications stay within their database, so this is as silent as a pooler in transaction mode.
+  const name = `${test.schema}_silent`
+  await test.sql.unsafe(`create database ${name} template template0`)
+  const listenUrl = Object.assign(new URL(test.url), { pathname: `/${name}` }).href
+  const dueq = test.another({ listenUrl })
+  const silent = await check('listen', dueq)
+  await dueq.close()
+  await test.sql.unsafe(`drop database ${name} with (force)`)
+  expect(silent).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(/did not arrive within .* a pooler in transaction mode/),
+    advice: expect.stringMatching(/listenUrl.*DUEQ_LISTEN_URL/),
+  })
+})
+
+it('a listen URL that leads nowhere says why', async () => {
+  const lost = await check('listen', test.another({ listenUrl: 'postgres://u:p@127.0.0.1:1/d' }))
+  expect(lost).toMatchObject({ ok: false, detail: expect.stringContaining('ECONNREFUSED') })
+})
+
+it('polling that is intended is well, polling for want of a connection is not', async () => {
+  expect(await check('listen', test.another({ listen: false }))).toMatchObject({ ok: true })
+  const query = (text: string, params: (string | null)[]) =>
+    test.sql.unsafe(text, params as never[]).values() as Promise<unknown[]>
+  expect(await check('listen', test.another({ query }))).toMatchObject({
+    ok: false,
+    detail: 'no connection is known on which to listen',
+  })
+})
+
+it('prepared statements work on a direct connection', async () => {
+  expect(await check('prepared statements')).toMatchObject({ ok: true, detail: 'they work' })
+})
+
+// PgBouncer keeps prepared statements from 1.21 on.
+it.skipIf(!pgbouncerVersion || Number(pgbouncerVersion.split('.')[1]) >= 21)(
+  'a pooler in transaction mode (PgBouncer before 1.21): prepared statements and LISTEN, and what to do about each',
+  async () => {
+    await using pooler = await startPooler(test.url)
+    vi.stubEnv('DUEQ_LISTEN_URL', undefined)
+    const naive = await test.another({ url: pooler.url, prepare: false }).doctor()
+    const of = (checks: readonly Check[], name: string) => checks.find((row) => row.check === name)
+    expect(of(naive, 'listen')).toMatchObject({ ok: false, advice: expect.stringContaining('DUEQ_LISTEN_URL') })
+    expect(of(naive, 'prepared statements')).toMatchObject({
+      ok: true,
+      detail: expect.stringMatching(/^not used \(`prepare: false`\); through the pooler in between they fail/),
+    })
+    const told = await test.another({ url: pooler.url, prepare: false, listenUrl: test.url }).doctor()
+    expect(of(told, 'listen')).toMatchObject({ ok: true })
+    const prepared = test.another({ url: pooler.url, listen: false, timeout: '5s' })
+    expect(await check('prepared statements', prepared)).toMatchObject({
+      ok: false,
+      advice: expect.stringContaining('prepare: false'),
+    })
+  },
+  30_000,
+)

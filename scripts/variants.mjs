@@ -42,6 +42,7 @@ export async function runVariants(variants, files) {
   for (const variant of variants) {
     if (isInterrupted) break
     const run = await runVariant(variant, files)
+    if (isInterrupted) break
     console.log(`${run.name}: ${run.passed.length} passed, ${run.skipped.length} skipped, ${run.failed.length} failed`)
     for (const name of run.failed) console.log(`  failed: ${name}`)
     if (run.failed.length > 0) console.log(`  log: ${relative(root, run.log)}`)

@@ -23,7 +23,7 @@ describe('dueq demo', () => {
     for (const { redeliveredAfterMs } of killed.redelivered) expect(redeliveredAfterMs).toBeGreaterThanOrEqual(0)
     expect(await schemas()).toEqual([])
     expect(crewOf(demo.pid)).toEqual([])
-  }, 20_000)
+  })
 
   it('takes its consumers and its schema with it when it is killed itself', async () => {
     const demo = startProcess(main, [...small, '--url', inject('databaseUrl')])
@@ -37,7 +37,7 @@ describe('dueq demo', () => {
       (crew) => crew.length === 0,
     )
     expect(await eventually(schemas, (names) => names.length === 0)).toEqual([])
-  }, 20_000)
+  })
 
   it('cleans up on Ctrl-C', async () => {
     const demo = startProcess(main, [...small, '--url', inject('databaseUrl')])
@@ -49,7 +49,7 @@ describe('dueq demo', () => {
     expect((await demo.exited).code).toBe(130)
     expect(await schemas()).toEqual([])
     expect(crewOf(demo.pid)).toEqual([])
-  }, 20_000)
+  })
 
   it('refuses a rate at which no consumer would hold enough to make a crash of it', async () => {
     const demo = startProcess(main, ['demo', '--messages', '100', '--seconds', '60'])

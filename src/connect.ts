@@ -81,7 +81,8 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     wakeups: createWakeups({
       source: given.listen === false ? undefined : listenSource(source, listenUrl),
       channel: schema,
-      notify: (channel, payload) => statements.notify(query, channel, payload),
+      statements,
+      query,
       emit,
     }),
     emit,

@@ -124,7 +124,8 @@ async function listens({ query, statements, schema, listen, isListening }: Patie
   const wakeups = createWakeups({
     source: listen,
     channel: schema,
-    notify: (channel, payload) => statements.notify(query, channel, payload),
+    statements,
+    query,
     emit: heard,
   })
   const unsubscribe = wakeups.subscribe('doctor', () => {})

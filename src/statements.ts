@@ -191,6 +191,8 @@ export function statements(schema: string) {
       return (await firstColumn(query, text, [id, interval(delayMs), at ?? null])) as 'rescheduled' | 'leased' | null
     },
 
+    listen: (query: Query, channel: string) => query(`listen "${channel.replaceAll('"', '""')}"`, []),
+
     async notify(query: Query, channel: string, payload: string): Promise<void> {
       await query('select pg_notify($1::text, $2::text)::text', [channel, payload])
     },

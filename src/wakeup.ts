@@ -1,17 +1,23 @@
 // Wakes consumers early: one LISTEN connection for all queues of a client, opened with the first consumer and closed a
 // little after the last.
 //
-//   closed -> connecting -> testing (a NOTIFY to ourselves, sent where enqueues are sent) -> up -> connecting …
+//   closed -> connecting -> testing (a NOTIFY to ourselves, sent where enqueues are sent) -> up -> lost -> connecting …
 //                              `-> silent: LISTEN delivers nothing (a pooler in between?): polling goes on, tried again later
+//
+// While it is up, a heartbeat asks two things: whether the connection answers, and whether a NOTIFY to ourselves comes back.
+// The first needs no statement elsewhere, so it tells of a connection that went silent also where everything else did.
 //
 // Invariant: a notification is only a hint. Whenever one may have been missed (connected, reconnected, lost), every
 // subscriber is told to look. While nothing is heard, consumers poll as they always do.
 import { randomBytes } from 'node:crypto'
-import { cutOff } from './cut-off.js'
+import type { Query } from './driver.js'
+import { answerWithinMs, createEcho } from './echo.js'
 import { DueqError, fromDatabase } from './errors.js'
 import type { Emit } from './events.js'
-import { type ListenSource, openListener } from './pool.js'
+import { createListener } from './listener.js'
+import type { ListenSource } from './pool.js'
 import { createRollCall } from './roll-call.js'
+import type { Statements } from './statements.js'
 
 /** Called with the instant at which something is ready, in seconds since 1970 by the database; null: look now. */
 export type OnWake = (readyAtSeconds: number | null) => void
@@ -28,20 +34,22 @@ type Options = {
   readonly source: ListenSource | undefined
   /** The channel that the schema notifies on. */
   readonly channel: string
-  /** Sends a notification the way an enqueue does. */
-  readonly notify: (channel: string, payload: string) => Promise<void>
+  readonly statements: Statements
+  /** Where enqueues are sent. */
+  readonly query: Query
   readonly emit: Emit
 }
 
 const heartbeatMs = 10_000
-const answerWithinMs = 3_000
-const connectWithinMs = 15_000
+const connectWithinMs = 10_000
+/** The longest pause between tries to connect, like that of consumers: a server that is back is soon listened to. */
+const longestRetryMs = 1_000
 const silentRetryMs = 60_000
 /** How long the connection outlives its last subscriber, so that one long poll after the other does not reconnect. */
 const lingerMs = 5_000
 
 /** Makes the wake-ups of a client; without a source it never listens, and consumers poll. */
-export function createWakeups({ source, channel, notify, emit }: Options): Wakeups {
+export function createWakeups({ source, channel, statements, query, emit }: Options): Wakeups {
   const subscribers = new Map<string, Set<OnWake>>()
   const beatChannel = `${channel}_${randomBytes(5).toString('hex')}`
   let isUp = false
@@ -60,18 +68,22 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
   }
 
   /** One connection, from connect to its end. Resolves where LISTEN is silent from the start, rejects where it is lost. */
-  const listenOnce = async (source: ListenSource, signal: AbortSignal, onUp: () => void): Promise<void> => {
-    const sql = openListener(source)
+  const listenOnce = async (source: ListenSource, stopped: AbortSignal, onUp: () => void): Promise<void> => {
     const echo = createEcho()
-    const end = (): void => void cutOff(sql)
-    signal.addEventListener('abort', end, { once: true })
+    const channels = new Map([
+      [beatChannel, echo.heard],
+      [channel, onNotification],
+    ])
+    const listener = createListener(source, statements, channels)
+    const { closed, end } = listener
+    stopped.addEventListener('abort', end, { once: true })
     try {
-      await within(connectWithinMs, signal, async () => {
-        await sql.listen(beatChannel, echo.heard)
-        await sql.listen(channel, onNotification, wakeAll)
-      })
-      while (!signal.aborted) {
-        const result = await echo.test((payload) => notify(beatChannel, payload), signal)
+      await within(connectWithinMs, stopped, listener.listen())
+      wakeAll()
+      while (!closed.aborted) {
+        const testing = echo.test((payload) => statements.notify(query, beatChannel, payload), closed)
+        await within(answerWithinMs, closed, listener.listen())
+        const result = await testing
         if (result === 'unheard' && !isUp) return
         if (result === 'unheard')
           throw new DueqError('timeout', `a notification to ourselves did not arrive within ${answerWithinMs} ms`)
@@ -79,10 +91,12 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
           isUp = true
           onUp()
         }
-        await pause(result === 'heard' ? heartbeatMs : 1000, signal)
+        await pause(isUp ? heartbeatMs : 1000, closed)
       }
+      throw closed.reason
     } finally {
-      signal.removeEventListener('abort', end)
+      stopped.removeEventListener('abort', end)
+      if (isUp) wakeAll()
       isUp = false
       end()
     }
@@ -103,11 +117,10 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
         told.add('silent')
       } catch (error) {
         if (signal.aborted) return
-        retryMs = Math.min(250 * 2 ** failures++, 15_000)
+        retryMs = Math.min(50 * 2 ** failures++, longestRetryMs) * (0.75 + Math.random() / 2)
         if (told.size === 0) emit({ type: 'listen.lost', error: lostError(error) })
         told.add('lost')
       }
-      wakeAll()
       await pause(retryMs, signal)
     }
   }
@@ -150,68 +163,17 @@ export function createWakeups({ source, channel, notify, emit }: Options): Wakeu
 
 // --- internal ---
 
-type Echo = {
-  heard(payload: string): void
-  /** Ends early, as unsent, when the signal aborts. */
-  test(send: (payload: string) => Promise<void>, signal: AbortSignal): Promise<'heard' | 'unheard' | 'unsent'>
-}
-
-/** Sends notifications to ourselves and waits for them to come back. */
-function createEcho(): Echo {
-  let expected: { readonly token: string; readonly arrived: () => void } | undefined
-  return {
-    heard(payload) {
-      if (payload === expected?.token) expected.arrived()
-    },
-    async test(send, signal) {
-      const token = randomBytes(6).toString('hex')
-      let timer: NodeJS.Timeout | undefined
-      let onAbort = (): void => {}
-      const arrival = new Promise<'heard'>((resolve) => {
-        expected = { token, arrived: () => resolve('heard') }
-      })
-      const aborted = new Promise<'unsent'>((resolve) => {
-        onAbort = () => resolve('unsent')
-        signal.addEventListener('abort', onAbort, { once: true })
-      })
-      const answer = async (): Promise<'heard' | 'unheard' | 'unsent'> => {
-        try {
-          await send(token)
-        } catch {
-          return 'unsent' // statements fail too: nothing is known about LISTEN
-        }
-        if (signal.aborted) return 'unsent' // nobody is left to clear the timer
-        const late = new Promise<'unheard'>((resolve) => {
-          timer = setTimeout(() => resolve('unheard'), answerWithinMs)
-        })
-        return Promise.race([arrival, late])
-      }
-      try {
-        return await Promise.race([answer(), aborted])
-      } finally {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-        expected = undefined
-      }
-    },
-  }
-}
-
-/** Rejects where it takes longer, or where the signal aborts. */
-function within(ms: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
+/** Rejects where it takes longer, and where the signal aborts. */
+function within(ms: number, signal: AbortSignal, answer: Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (): void => {
+    const onAbort = (): void => reject(signal.reason)
+    const timer = setTimeout(() => reject(new DueqError('timeout', `the database did not answer within ${ms} ms`)), ms)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    answer.then(resolve, reject).finally(() => {
       clearTimeout(timer)
-      reject(new DueqError('timeout', `the database did not answer within ${ms} ms`))
-    }
-    const timer = setTimeout(fail, ms)
-    signal.addEventListener('abort', fail, { once: true })
-    run()
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', fail)
-      })
+      signal.removeEventListener('abort', onAbort)
+    })
   })
 }
 

@@ -16,12 +16,13 @@ const layers = [
   ['claim'],
   ['client'],
   ['connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
+  ['listener'],
   ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
   ['definition'],
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'events', 'turns'],
-  ['driver', 'options', 'cut-off'],
+  ['driver', 'options', 'cut-off', 'echo'],
   ['errors'],
 ]
 const src = join(import.meta.dirname, '../src')

@@ -15,7 +15,7 @@ import { parseInstant } from '../../src/cli/instant.js'
 import { openJournal, readJournals } from '../../src/cli/journal.js'
 import { judge, type Verdict } from '../../src/cli/verdict.js'
 import { queryOf } from '../../src/driver.js'
-import type { Dueq } from '../../src/index.js'
+import type { ConnectOptions, Dueq } from '../../src/index.js'
 import { statements as statementsOf } from '../../src/statements.js'
 import { startProcess, type TestProcess } from '../support/processes.js'
 
@@ -61,16 +61,17 @@ export type LoadOptions = {
   readonly rate: number
   /** One process each, by the URL it connects to. */
   readonly consumers: readonly string[]
-  /** Options of `connect` and of `consume` in the consumer processes. */
-  readonly connect?: object
-  readonly consume?: object
+  /** Options of `connect` in the consumer processes. */
+  readonly connect?: ConnectOptions
 }
 
 export type Load = {
   readonly consumers: readonly TestProcess[]
   readonly counts: { readonly sent: number; readonly committed: number; readonly unknown: number }
-  /** Enqueues one message and journals it. */
-  enqueue(payload?: Partial<LoadPayload>): Promise<string | null>
+  /** Enqueues one message and journals it. Null where nobody knows whether it was. */
+  enqueue(payload?: Partial<LoadPayload>, delayMs?: number): Promise<string | null>
+  /** Starts one more consumer. */
+  start(url: string): Promise<TestProcess>
   /** All lines of all consumers of a kind. */
   lines(accepts: (line: LoadLine) => boolean): LoadLine[]
   /** Instants of all claims so far, in ms since 1970, by the clock of the database. */
@@ -94,19 +95,23 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const directory = await mkdtemp(join(tmpdir(), 'dueq-load-'))
   const journals = [join(directory, 'producer.ndjson')]
   const journal = openJournal(journals[0]!)
-  const consumers = options.consumers.map((url, index) => {
-    journals.push(join(directory, `${index}.ndjson`))
-    return startProcess('test/faults/fixtures/load-consumer.mjs', [], {
+  const consumers: TestProcess[] = []
+  const start = async (url: string): Promise<TestProcess> => {
+    const path = join(directory, `${journals.length}.ndjson`)
+    const consumer = startProcess('test/faults/fixtures/load-consumer.mjs', [], {
       DUEQ_URL: url,
       DUEQ_TEST_SCHEMA: schema,
       DUEQ_QUEUE: queue,
-      JOURNAL: journals.at(-1)!,
+      JOURNAL: path,
       LEASE_MS: String(leaseMs),
       OPTIONS: JSON.stringify(options.connect ?? {}),
-      CONSUME: JSON.stringify(options.consume ?? {}),
     })
-  })
-  await Promise.all(consumers.map((consumer) => consumer.waitForLine<LoadLine>(({ isReady }) => isReady === true)))
+    consumers.push(consumer)
+    journals.push(path)
+    await consumer.waitForLine<LoadLine>(({ isReady }) => isReady === true)
+    return consumer
+  }
+  await Promise.all(options.consumers.map(start))
 
   // --- producing
 
@@ -114,9 +119,8 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const readAt = performance.now()
   const counts = { sent: 0, committed: 0, unknown: 0 }
   const underWay = new Set<Promise<unknown>>()
-  const enqueue = async (payload: Partial<LoadPayload> = {}): Promise<string | null> => {
+  const enqueue = async (payload: Partial<LoadPayload> = {}, delayMs = 0): Promise<string | null> => {
     const ref = String(counts.sent++)
-    const delayMs = Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 300)
     // A lower bound, by the clock of the database; two clocks may differ a little in rate.
     const dueAt = new Date(Math.floor(serverMs + (performance.now() - readAt) * 0.999 - 1 + delayMs)).toISOString()
     const record = { type: 'enqueued', ref, dueAt } as const
@@ -135,7 +139,8 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   let due = 0
   const timer = setInterval(() => {
     for (due += (rate * tickMs) / 1000; due >= 1; due--) {
-      const sent = enqueue().finally(() => underWay.delete(sent))
+      const delayMs = Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 300)
+      const sent = enqueue({}, delayMs).finally(() => underWay.delete(sent))
       underWay.add(sent)
     }
   }, tickMs)
@@ -164,6 +169,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     consumers,
     counts,
     enqueue,
+    start,
     lines,
     async claimedAts() {
       const ats: number[] = []

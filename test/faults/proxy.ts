@@ -22,7 +22,7 @@ export type Which = {
   readonly way?: 'toServer' | 'toClient'
 }
 
-export type Proxy = {
+export type TcpProxy = {
   /** The URL of the server, through the proxy. */
   readonly url: string
   /** How many connections were accepted so far. */
@@ -41,7 +41,7 @@ export type Proxy = {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export async function startProxy(target: string): Promise<Proxy> {
+export async function startProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target)
   const links = new Set<Link>()
   let rules: Rule[] = []

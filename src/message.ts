@@ -4,6 +4,7 @@
 //   leased -- lease lost --> lost                                (the signal aborts; every verb throws LeaseLostError)
 //
 // Invariant: a settle is sent only while the lease is trusted, and the database checks the fence (id, attempt) again.
+import { askFirst } from './asking-signal.js'
 import { type Connection, type Query, transactionQuery } from './driver.js'
 import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, Leases } from './lease.js'
@@ -186,10 +187,9 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     failures: delivery.failures,
     lapses: delivery.lapses,
     get signal() {
-      // After a stop of the process timers run in any order: the handler's own may come before the watch of the lease.
-      if (!settlement) leases.isTrusted(held)
       if (!controller) {
         controller = new AbortController()
+        askFirst(controller, () => settlement || leases.isTrusted(held))
         if (stopReason !== undefined) controller.abort(stopReason)
       }
       return controller.signal

@@ -22,7 +22,7 @@ const layers = [
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'events', 'turns'],
-  ['driver', 'options', 'cut-off', 'echo'],
+  ['driver', 'options', 'cut-off', 'echo', 'asking-signal'],
   ['errors'],
 ]
 const src = join(import.meta.dirname, '../src')

@@ -23,7 +23,9 @@ it('promise 3: a process blocked for three leases settles nothing that it held, 
   })
   const [blocked] = load.consumers
   // Handlers that wait on timers of their own; these run out while the process is blocked, or soon after.
-  const waiting = Array.from({ length: 8 }, (_, index) => load.enqueue({ workMs: 1_500 + index * 250, isFailing: false }))
+  const waiting = Array.from({ length: 8 }, (_, index) =>
+    load.enqueue({ workMs: 1_500 + index * 250, isFailing: false }),
+  )
   const others = await Promise.all(waiting)
   await expect.poll(() => load.claimedAts()).toHaveLength(others.length)
   const id = await load.enqueue({ blockMs: 3 * leaseMs, workMs: 0, isFailing: false })

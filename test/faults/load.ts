@@ -136,9 +136,9 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
       return null
     }
   }
-  let due = 0
+  let askedFor = 0
   const timer = setInterval(() => {
-    for (due += (rate * tickMs) / 1000; due >= 1; due--) {
+    for (; askedFor < ((performance.now() - readAt) * rate) / 1000; askedFor++) {
       const delayMs = Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 300)
       const sent = enqueue({}, delayMs).finally(() => underWay.delete(sent))
       underWay.add(sent)

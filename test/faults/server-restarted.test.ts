@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import postgres from 'postgres'
+import { expect, it } from 'vitest'
+import { startEmbedded } from '../../src/cli/embedded.js'
+import { connect, defineQueue } from '../../src/index.js'
+import { migrate } from '../../src/migrate.js'
+import { expectClean, loadSeconds, startLoad } from './load.js'
+
+const isEmbedded = !process.env['DUEQ_TEST_DATABASE_URL'] && process.env['DUEQ_TEST_BACKEND'] !== 'testcontainers'
+const rounds = Math.max(2, Math.floor(loadSeconds / 3))
+
+it.runIf(isEmbedded)(
+  'promise 2: under 500 messages/s a server is killed and started again; deliveries go on within 2 s of that, nothing is lost',
+  async () => {
+    const leaseMs = 2_000
+    await using server = await startEmbedded()
+    const { url } = server
+    await migrate({ url })
+    const queue = defineQueue('load', { lease: leaseMs })
+    await using producer = connect(url, { onEvent: () => {} })
+    await producer.ensure([queue])
+    const sql = postgres(url, { max: 1, onnotice: () => {} })
+    const recoveredMs: number[] = []
+    const longestGapsMs: number[] = []
+    try {
+      const options = { sql, schema: 'dueq', queue: queue.name, leaseMs, producer, rate: 500 }
+      await using load = await startLoad({ ...options, consumers: [url, url] })
+      for (let round = 0; round < rounds; round++) {
+        await delay(1_000)
+        await server.kill()
+        const killedAt = Date.now()
+        await delay(500)
+        await server.restart()
+        const acceptsAt = Date.now()
+        // Both clocks are this host's.
+        const sinceKilled = async () => (await load.claimedAts()).filter((at) => at > killedAt + 100)
+        await expect.poll(async () => (await sinceKilled()).length, { timeout: 15_000 }).toBeGreaterThan(0)
+        await delay(2_000)
+        const claims = await sinceKilled()
+        recoveredMs.push(Math.max(0, Math.round(claims[0]! - acceptsAt)))
+        longestGapsMs.push(Math.round(Math.max(...claims.slice(1).map((at, index) => at - claims[index]!))))
+      }
+      const verdict = await load.finish()
+      console.log(
+        `delivering again ${recoveredMs.join(', ')} ms after the server accepted connections; ` +
+          `longest pauses in the 2 s after that: ${longestGapsMs.join(', ')} ms`,
+      )
+      expect(Math.max(...recoveredMs)).toBeLessThan(2_000)
+      expectClean(verdict, 'server killed')
+    } finally {
+      await sql.end({ timeout: 1 })
+    }
+  },
+  60_000 + rounds * 10_000,
+)

@@ -57,7 +57,7 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
   let running: Promise<void> = Promise.resolve()
   let lingering: NodeJS.Timeout | undefined
   /** What was said since notifications last arrived: it outlives the connection, which comes and goes with consumers. */
-  const told = new Set<'lost' | 'silent'>()
+  const told = new Set<string>()
   let isClosed = false
 
   const rollCall = createRollCall<OnWake>((onWake) => onWake(null))
@@ -104,6 +104,11 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
 
   const run = async (source: ListenSource, signal: AbortSignal): Promise<void> => {
     let failures = 0
+    const tell = (type: 'listen.silent' | 'listen.lost', error: DueqError): void => {
+      const what = `${type} ${error.code}`
+      if (!told.has(what)) emit({ type, error })
+      told.add(what)
+    }
     while (!signal.aborted) {
       let retryMs = silentRetryMs
       try {
@@ -113,13 +118,11 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
           emit({ type: 'listen.up' })
         })
         if (signal.aborted) return
-        if (!told.has('silent')) emit({ type: 'listen.silent', error: silentError() })
-        told.add('silent')
+        tell('listen.silent', silentError())
       } catch (error) {
         if (signal.aborted) return
         retryMs = Math.min(50 * 2 ** failures++, longestRetryMs) * (0.75 + Math.random() / 2)
-        if (told.size === 0) emit({ type: 'listen.lost', error: lostError(error) })
-        told.add('lost')
+        tell('listen.lost', lostError(error))
       }
       await pause(retryMs, signal)
     }

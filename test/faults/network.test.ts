@@ -64,7 +64,7 @@ it('a consumer whose database refuses connections tells it, tries again, and goe
   let handledCount = 0
   await using consumer = dueq.queue(name).consume(() => void handledCount++)
   await expect.poll(() => consumer.status.lastClaimAt).not.toBeNull()
-  await proxy.refuse()
+  proxy.refuse()
   proxy.cut()
   await expect.poll(() => errors.length, { timeout: 3_000 }).toBeGreaterThan(0)
   await client.dueq.queue(name).enqueue({})

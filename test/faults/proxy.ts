@@ -1,31 +1,23 @@
 /**
  * A TCP proxy before the test server that can do what networks do.
  *
- *   freeze  connections stay open and nothing passes: a black hole, which no driver notices by itself
- *           (in one direction only: the other goes on, as where a route is lost one way)
+ *   freeze  connections stay open and nothing passes, or one way only: a black hole, which no driver notices by itself
  *   vanish  the server has closed its side, and the client is not told: a half-open connection
  *   slow    everything arrives later, in order
  *   cut     connections are closed
  *   refuse  new connections are refused; open ones go on
  *   hang up new connections are accepted and closed at once, as a balancer without a server does
  *
- * Each but the last two can be had for some connections only: those of one application, those that are open now.
+ * All but the last two can be had for the connections of one application only.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** Which connections, and which way; without, all of them, those to come included, both ways. */
-export type Which = {
-  /** Those that gave this `application_name` when they connected. */
-  readonly application?: string
-  /** Those that are open now: later ones pass. */
-  readonly areOpen?: true
-  readonly way?: 'toServer' | 'toClient'
-}
+/** Which connections, by the `application_name` that they gave, and which way; all of them both ways by default. */
+export type Which = { readonly application?: string; readonly way?: 'toServer' | 'toClient' }
 
 export type TcpProxy = {
   /** The URL of the server, through the proxy. */
   readonly url: string
-  /** How many connections were accepted so far. */
   readonly acceptedCount: number
   freeze(which?: Which): void
   /** Ends all freezing; what was held back arrives. */
@@ -34,7 +26,7 @@ export type TcpProxy = {
   slow(latencyMs: number, which?: Which): void
   vanish(which?: Which): void
   cut(which?: Which): void
-  refuse(): Promise<void>
+  refuse(): void
   hangUp(): void
   /** Ends refusing and hanging up. */
   accept(): Promise<void>
@@ -57,22 +49,18 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       for (const { which, act } of rules) for (const lane of lanesOf(named, which)) act(lane)
     })
     links.add(link)
-    link.onClose(() => links.delete(link))
+    near.on('close', () => links.delete(link))
   }
   const accept = async (): Promise<void> => {
     isHangingUp = false
     server ??= await listen(ownPort, onConnection)
     ownPort = (server.address() as { readonly port: number }).port
   }
-  const refuse = async (): Promise<void> => {
-    server?.close()
-    server = undefined
-  }
-  const matching = (which: Which): Link[] =>
-    [...links].filter(({ application }) => which.application === undefined || which.application === application)
+  const matching = ({ application }: Which): Link[] =>
+    [...links].filter((link) => application === undefined || application === link.application)
   const apply = (rule: Rule): void => {
     for (const link of links) for (const lane of lanesOf(link, rule.which)) rule.act(lane)
-    if (!rule.which.areOpen) rules.push(rule)
+    rules.push(rule)
   }
   const cut = (which: Which = {}): void => {
     for (const link of matching(which)) link.close()
@@ -95,13 +83,16 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       for (const link of matching(which)) link.vanish()
     },
     cut,
-    refuse,
+    refuse() {
+      server?.close()
+      server = undefined
+    },
     hangUp() {
       isHangingUp = true
     },
     accept,
     async [Symbol.asyncDispose]() {
-      await refuse()
+      server?.close()
       cut()
     },
   }
@@ -121,7 +112,6 @@ type Link = {
   readonly toClient: Lane
   vanish(): void
   close(): void
-  onClose(run: () => void): void
 }
 
 function lanesOf(link: Link, { application, way }: Which): readonly Lane[] {
@@ -154,7 +144,6 @@ function createLink(near: Socket, far: Socket, onNamed: (link: Link) => void): L
       far.destroy()
     },
     close,
-    onClose: (run) => near.on('close', run),
   }
   near.on('error', close).on('close', close)
   far.on('error', () => {})

@@ -17,7 +17,7 @@ it('promise 3: a process blocked for three leases settles nothing that it held, 
     schema,
     queue,
     leaseMs,
-    producer: client.another(),
+    producer: client.anotherByUrl({ url }),
     rate: 0,
     consumers: [url],
   })

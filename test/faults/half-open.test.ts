@@ -18,15 +18,16 @@ it(
     const { schema, sql } = client
     await using proxy = await startProxy(client.url)
     const connect = { timeout: '1s' } as const
-    const producer = client.another({ url: proxy.url, ...connect })
+    const producer = client.anotherByUrl({ url: proxy.url, ...connect })
     const consumers = [proxy.url, proxy.url]
     await using load = await startLoad({ sql, schema, queue, leaseMs, producer, rate: 200, consumers, connect })
-    await expect.poll(() => load.lines(({ event }) => event === 'listen.up').length).toBe(2)
+    await load.listening(2)
     const vanishedAts: number[] = []
     for (const end = Date.now() + loadSeconds * 1000; Date.now() < end; await delay(2_500)) {
       vanishedAts.push(Date.now())
       proxy.vanish()
     }
+    await load.goesOn()
     const verdict = await load.finish()
     const claims = await load.claimedAts()
     const pausesMs = claims.slice(1).map((at, index) => at - claims[index]!)
@@ -34,7 +35,6 @@ it(
     const timeouts = load.lines(({ event, code }) => event === 'consumer.error' && code === 'timeout')
     expect(timeouts.length).toBeGreaterThan(0)
     expect(verdict.report.unknown).toBeGreaterThan(0)
-    expect(verdict.report.delivered).toBeGreaterThan(loadSeconds * 10)
     expectClean(verdict, 'half-open')
   },
   60_000 + loadSeconds * 1000,

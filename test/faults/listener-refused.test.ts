@@ -16,7 +16,7 @@ afterAll(async () => {
 it('promise 6: a listener that is not let in again is reported with the reason, and deliveries go on by polling', async () => {
   const lost: string[] = []
   const listenUrl = Object.assign(new URL(client.url), { username: role, password: 'secret' }).href
-  const dueq = client.another({
+  const dueq = client.anotherByUrl({
     listenUrl,
     onEvent: (event) => event.type === 'listen.lost' && lost.push(event.error.code),
   })

@@ -21,12 +21,12 @@ async function startListening(proxy: TcpProxy, pollInterval: '200ms' | '5s'): Pr
     schema,
     queue,
     leaseMs,
-    producer: client.another(),
+    producer: client.anotherByUrl({ url: client.url }),
     rate: 50,
     consumers: [proxy.url, proxy.url],
     connect: { timeout: '30s' },
   })
-  await expect.poll(() => told(load, 'listen.up').length, { timeout: 5_000 }).toBe(2)
+  await load.listening(2)
   return load
 }
 const told = (load: Load, event: string): LoadLine[] => load.lines((line) => line.event === event)

@@ -76,6 +76,10 @@ export type Load = {
   lines(accepts: (line: LoadLine) => boolean): LoadLine[]
   /** Instants of all claims so far, in ms since 1970, by the clock of the database. */
   claimedAts(): Promise<number[]>
+  /** Waits until so many consumers have told that they listen. */
+  listening(count: number): Promise<void>
+  /** Waits until 50 more messages were claimed: deliveries go on. */
+  goesOn(): Promise<void>
   /** Sends SIGTERM to a consumer; it must end by itself, with code 0, in time. */
   terminate(consumer: TestProcess): Promise<void>
   /** Judges the run. */
@@ -85,9 +89,9 @@ export type Load = {
 
 const tickMs = 20
 /** How long emptying the queue may take, and how long nothing may move before that is given up. */
-const patienceMs = 15_000
+const patienceMs = 20_000
 /** A process that is told to end closes within 3 s, and some more where it must give something up. */
-const exitWithinMs = 8_000
+const exitWithinMs = 15_000
 
 export async function startLoad(options: LoadOptions): Promise<Load> {
   const { sql, schema, queue, leaseMs, producer, rate } = options
@@ -100,6 +104,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     const path = join(directory, `${journals.length}.ndjson`)
     const consumer = startProcess('test/faults/fixtures/load-consumer.mjs', [], {
       DUEQ_URL: url,
+      DUEQ_LISTEN_URL: '',
       DUEQ_TEST_SCHEMA: schema,
       DUEQ_QUEUE: queue,
       JOURNAL: path,
@@ -108,7 +113,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     })
     consumers.push(consumer)
     journals.push(path)
-    await consumer.waitForLine<LoadLine>(({ isReady }) => isReady === true)
+    await consumer.waitForLine<LoadLine>(({ isReady }) => isReady === true, 30_000)
     return consumer
   }
   await Promise.all(options.consumers.map(start))
@@ -149,6 +154,12 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
 
   const lines = (accepts: (line: LoadLine) => boolean): LoadLine[] =>
     consumers.flatMap((consumer) => (consumer.lines as readonly LoadLine[]).filter(accepts))
+  const claimedAts = async (): Promise<number[]> => {
+    const ats: number[] = []
+    for await (const record of readJournals(journals))
+      if (record.type === 'claimed') ats.push(parseInstant(record.at) / 1000)
+    return ats.sort((a, b) => a - b)
+  }
   const untilEmpty = async (): Promise<void> => {
     let before = -1
     for (let since = performance.now(); performance.now() - since < patienceMs; await delay(50)) {
@@ -171,11 +182,14 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     enqueue,
     start,
     lines,
-    async claimedAts() {
-      const ats: number[] = []
-      for await (const record of readJournals(journals))
-        if (record.type === 'claimed') ats.push(parseInstant(record.at) / 1000)
-      return ats.sort((a, b) => a - b)
+    async listening(count) {
+      await expect.poll(() => lines(({ event }) => event === 'listen.up').length, { timeout: 30_000 }).toBe(count)
+    },
+    claimedAts,
+    async goesOn() {
+      const before = (await claimedAts()).length
+      const claimed = async (): Promise<number> => (await claimedAts()).length - before
+      await expect.poll(claimed, { timeout: 30_000, interval: 250 }).toBeGreaterThan(50)
     },
     async terminate(consumer) {
       isOver.add(consumer)

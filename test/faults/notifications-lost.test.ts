@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { startEmbedded } from '../../src/cli/embedded.js'
+import { afterAll, beforeAll, expect, inject, it } from 'vitest'
 import type { Verdict } from '../../src/cli/verdict.js'
 import { connect, defineQueue } from '../../src/index.js'
 import { migrate } from '../../src/migrate.js'
 import { startClient, type TestClient } from '../client/client.js'
+import { startOwnServer } from '../support/own-server.js'
 import { expectClean, loadSeconds, startLoad } from './load.js'
 import { startProxy } from './proxy.js'
 
@@ -33,10 +33,10 @@ it(
     const { name: queue } = await client.queue({ lease: leaseMs, pollInterval: pollMs })
     const { sql, schema } = client
     await using proxy = await startProxy(client.url)
-    const producer = client.another()
+    const producer = client.anotherByUrl({ url: client.url })
     const consumers = [proxy.url, proxy.url]
     await using load = await startLoad({ sql, schema, queue, leaseMs, producer, rate: 10, consumers })
-    await expect.poll(() => load.lines(({ event }) => event === 'listen.up').length).toBe(2)
+    await load.listening(2)
     proxy.freeze({ application: 'dueq listen', way: 'toClient' })
     await delay(loadSeconds * 1000)
     expectPolled(await load.finish(), 'notifications lost')
@@ -44,14 +44,11 @@ it(
   60_000 + loadSeconds * 1000,
 )
 
-const isEmbedded = !process.env['DUEQ_TEST_DATABASE_URL'] && process.env['DUEQ_TEST_BACKEND'] !== 'testcontainers'
-const major = Number(process.env['DUEQ_TEST_PG_MAJOR'] || 18)
-
 // Before 17 the queue of notifications is 8 GB, which is too much to fill.
-it.runIf(isEmbedded && major >= 17)(
+it.runIf(inject('serverMajor') >= 17)(
   'promise 6: with the notification queue of the server full, enqueues commit, and the delay is bounded by the poll interval',
-  async () => {
-    await using server = await startEmbedded({ major, settings: { max_notify_queue_pages: '64' } })
+  async (test) => {
+    await using server = await startOwnServer(test, { settings: { max_notify_queue_pages: '64' } })
     const { url } = server
     await migrate({ url })
     const sql = postgres(url, { max: 1, onnotice: () => {} })

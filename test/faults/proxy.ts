@@ -6,9 +6,8 @@
  *   slow    everything arrives later, in order
  *   cut     connections are closed
  *   refuse  new connections are refused; open ones go on
- *   hang up new connections are accepted and closed at once, as a balancer without a server does
  *
- * All but the last two can be had for the connections of one application only.
+ * All but refusing can be had for the connections of one application only.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
@@ -18,7 +17,6 @@ export type Which = { readonly application?: string; readonly way?: 'toServer' |
 export type TcpProxy = {
   /** The URL of the server, through the proxy. */
   readonly url: string
-  readonly acceptedCount: number
   freeze(which?: Which): void
   /** Ends all freezing; what was held back arrives. */
   thaw(): void
@@ -27,8 +25,7 @@ export type TcpProxy = {
   vanish(which?: Which): void
   cut(which?: Which): void
   refuse(): void
-  hangUp(): void
-  /** Ends refusing and hanging up. */
+  /** Ends refusing. */
   accept(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -39,12 +36,8 @@ export async function startProxy(target: string): Promise<TcpProxy> {
   let rules: Rule[] = []
   let server: Server | undefined
   let ownPort = 0
-  let acceptedCount = 0
-  let isHangingUp = false
 
   const onConnection = (near: Socket): void => {
-    acceptedCount++
-    if (isHangingUp) return void near.destroy()
     const link = createLink(near, connect(Number(port || 5432), hostname), (named) => {
       for (const { which, act } of rules) for (const lane of lanesOf(named, which)) act(lane)
     })
@@ -52,7 +45,6 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     near.on('close', () => links.delete(link))
   }
   const accept = async (): Promise<void> => {
-    isHangingUp = false
     server ??= await listen(ownPort, onConnection)
     ownPort = (server.address() as { readonly port: number }).port
   }
@@ -69,9 +61,6 @@ export async function startProxy(target: string): Promise<TcpProxy> {
   await accept()
   return {
     url: Object.assign(new URL(target), { hostname: '127.0.0.1', port: String(ownPort) }).href,
-    get acceptedCount() {
-      return acceptedCount
-    },
     freeze: (which = {}) => apply({ which, act: (lane) => lane.hold(), isFreeze: true }),
     thaw() {
       rules = rules.filter(({ isFreeze }) => !isFreeze)
@@ -86,9 +75,6 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     refuse() {
       server?.close()
       server = undefined
-    },
-    hangUp() {
-      isHangingUp = true
     },
     accept,
     async [Symbol.asyncDispose]() {

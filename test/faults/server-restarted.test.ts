@@ -1,19 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
 import { expect, it } from 'vitest'
-import { startEmbedded } from '../../src/cli/embedded.js'
 import { connect, defineQueue } from '../../src/index.js'
 import { migrate } from '../../src/migrate.js'
+import { startOwnServer } from '../support/own-server.js'
 import { expectClean, loadSeconds, startLoad } from './load.js'
 
-const isEmbedded = !process.env['DUEQ_TEST_DATABASE_URL'] && process.env['DUEQ_TEST_BACKEND'] !== 'testcontainers'
 const rounds = Math.max(2, Math.floor(loadSeconds / 3))
 
-it.runIf(isEmbedded)(
+it(
   'promise 2: under 500 messages/s a server is killed and started again; deliveries go on within 2 s of that, nothing is lost',
-  async () => {
+  async (test) => {
     const leaseMs = 2_000
-    await using server = await startEmbedded()
+    await using server = await startOwnServer(test)
     const { url } = server
     await migrate({ url })
     const queue = defineQueue('load', { lease: leaseMs })

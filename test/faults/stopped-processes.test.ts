@@ -16,7 +16,7 @@ it(
     const { name: queue } = await client.queue({ lease: leaseMs, pollInterval: '500ms' })
     const { url, schema, sql } = client
     const consumers = [url, url, url]
-    const producer = client.another()
+    const producer = client.anotherByUrl({ url })
     await using load = await startLoad({ sql, schema, queue, leaseMs, producer, rate: 150, consumers })
     const until = Date.now() + loadSeconds * 1000
     for (let round = 0; round < 2 || Date.now() < until; round++) {
@@ -32,7 +32,6 @@ it(
     const verdict = await load.finish()
     console.log(`stopped processes: ${load.lines(({ event }) => event === 'lease.lost').length} leases lost`)
     expect(load.lines(({ event }) => event === 'lease.lost').length).toBeGreaterThan(0)
-    expect(verdict.report.delivered).toBeGreaterThan(loadSeconds * 50)
     expectClean(verdict, 'stopped processes')
   },
   60_000 + loadSeconds * 1000,

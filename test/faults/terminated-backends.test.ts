@@ -15,9 +15,9 @@ it(
     const leaseMs = 2_000
     const { name: queue } = await client.queue({ lease: leaseMs, pollInterval: '500ms' })
     const { url, schema, sql } = client
-    const producer = client.another()
+    const producer = client.anotherByUrl({ url })
     await using load = await startLoad({ sql, schema, queue, leaseMs, producer, rate: 300, consumers: [url, url] })
-    await expect.poll(() => load.lines(({ event }) => event === 'listen.up').length).toBe(2)
+    await load.listening(2)
     let terminatedCount = 0
     for (const end = Date.now() + loadSeconds * 1000; Date.now() < end; await delay(100)) {
       const rows = await sql`
@@ -25,10 +25,10 @@ it(
          where query like ${`%${schema}%`} and application_name like 'dueq%'`
       terminatedCount += rows.length
     }
+    await load.goesOn()
     const verdict = await load.finish()
     console.log(`terminated ${terminatedCount} backends`)
-    expect(terminatedCount).toBeGreaterThan(loadSeconds * 10)
-    expect(verdict.report.delivered).toBeGreaterThan(loadSeconds * 20)
+    expect(terminatedCount).toBeGreaterThan(10)
     expectClean(verdict, 'terminated backends')
   },
   60_000 + loadSeconds * 1000,

@@ -155,12 +155,13 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
-  v_held bigint[] := _held(ids, attempts);
+  v_held bigint[];
 begin
   if lease is null then
     perform _invalid('lease', 'from 1 second to 12 hours', null);
   end if;
   perform _check_lease(lease);
+  v_held := _held(ids, attempts);
   if cardinality(v_held) > 0 then
     update messages m set ready_at = greatest(m.ready_at, v_now + _exactly(extend_many.lease)) where m.id = any(v_held);
   end if;

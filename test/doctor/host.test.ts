@@ -1,19 +1,25 @@
 // What the doctor sees from the host of a client: versions, clocks, notifications, prepared statements.
+import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import type { Check, Dueq } from '../../src/index.js'
+import type { Check, ConnectOptions, Dueq } from '../../src/index.js'
 import { dueqOn } from '../cli/dueq.js'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
-import { pgbouncerVersion, startPooler } from './pgbouncer.js'
+import { findPgBouncer, missingPgBouncer, startPgBouncer } from '../support/pgbouncer.js'
 
 let test: TestClient
+/** A client without a pooler in between, in every variant of the run. */
+const direct = (options: ConnectOptions = {}): Dueq =>
+  test.anotherByUrl({ url: test.url, listenUrl: test.url, prepare: true, ...options })
+let dueq: Dueq
 beforeAll(async () => {
   test = await startClient()
+  dueq = direct()
 })
 afterEach(() => vi.unstubAllEnvs())
 afterAll(() => test.close())
 
-async function check(name: string, dueq: Dueq = test.dueq): Promise<Check> {
-  const found = (await dueq.doctor()).find((row) => row.check === name)
+async function check(name: string, client: Dueq = dueq): Promise<Check> {
+  const found = (await client.doctor()).find((row) => row.check === name)
   if (!found) throw new Error(`The doctor has no check "${name}"`)
   return found
 }
@@ -38,19 +44,19 @@ it.each([
   ['newer', 200, /Upgrade the dueq package/],
 ])('a schema that is %s is a check that fails, beside all others', async (name, version, advice) => {
   expect(await check('schema version')).toMatchObject({ ok: true, advice: null })
-  const checks = await atVersion(version, () => test.another().doctor())
+  const checks = await atVersion(version, () => direct().doctor())
   expect(checks.find((row) => row.check === 'schema version')).toEqual({
     check: 'schema version',
     ok: false,
     detail: `version ${version} does not fit this client (schema.${name})`,
     advice: expect.stringMatching(advice),
   })
-  expect(checks.map((row) => row.check)).toEqual((await test.dueq.doctor()).map((row) => row.check))
+  expect(checks.map((row) => row.check)).toEqual((await dueq.doctor()).map((row) => row.check))
 })
 
 it('`dueq doctor` reports on an older schema, with the advice, and exits with 1', async () => {
   await atVersion(100, async () => {
-    const { code, stdout } = await dueqOn(test)('doctor')
+    const { code, stdout } = await dueqOn(test)('doctor', '--url', test.url, '--listen-url', test.url)
     expect(code).toBe(1)
     expect(stdout).toMatch(/FAILS +schema version +version 100 does not fit this client \(schema\.older\)/)
     expect(stdout).toMatch(/ok +listen +notifications arrive/)
@@ -61,7 +67,7 @@ it('`dueq doctor` reports on an older schema, with the advice, and exits with 1'
 
 it('a schema of a time before doctor(): the checks of the host are still made', async () => {
   await test.sql.unsafe(`alter function ${test.schema}.doctor() rename to doctor_of_later`)
-  const checks = await test.dueq.doctor()
+  const checks = await dueq.doctor()
   await test.sql.unsafe(`alter function ${test.schema}.doctor_of_later() rename to doctor`)
   expect(checks.find((row) => row.check === 'database')).toMatchObject({
     ok: false,
@@ -71,8 +77,8 @@ it('a schema of a time before doctor(): the checks of the host are still made', 
 })
 
 it('without dueq in the schema, or without a server, there is no report but an error', async () => {
-  expect(await codeOf(test.another({ schema: 'nothing_here' }).doctor())).toBe('schema.missing')
-  const nowhere = test.another({ url: 'postgres://u:p@127.0.0.1:1/d' })
+  expect(await codeOf(direct({ schema: 'nothing_here' }).doctor())).toBe('schema.missing')
+  const nowhere = direct({ url: 'postgres://u:p@127.0.0.1:1/d' })
   expect(await codeOf(nowhere.doctor())).toBe('database.unreachable')
 })
 
@@ -97,9 +103,9 @@ it('LISTEN that succeeds and delivers nothing names listenUrl and DUEQ_LISTEN_UR
   const name = `${test.schema}_silent`
   await test.sql.unsafe(`create database ${name} template template0`)
   const listenUrl = Object.assign(new URL(test.url), { pathname: `/${name}` }).href
-  const dueq = test.another({ listenUrl })
-  const silent = await check('listen', dueq)
-  await dueq.close()
+  const deaf = direct({ listenUrl })
+  const silent = await check('listen', deaf)
+  await deaf.close()
   await test.sql.unsafe(`drop database ${name} with (force)`)
   expect(silent).toMatchObject({
     ok: false,
@@ -109,12 +115,12 @@ it('LISTEN that succeeds and delivers nothing names listenUrl and DUEQ_LISTEN_UR
 })
 
 it('a listen URL that leads nowhere says why', async () => {
-  const lost = await check('listen', test.another({ listenUrl: 'postgres://u:p@127.0.0.1:1/d' }))
+  const lost = await check('listen', direct({ listenUrl: 'postgres://u:p@127.0.0.1:1/d' }))
   expect(lost).toMatchObject({ ok: false, detail: expect.stringContaining('ECONNREFUSED') })
 })
 
 it('polling that is intended is well, polling for want of a connection is not', async () => {
-  expect(await check('listen', test.another({ listen: false }))).toMatchObject({ ok: true })
+  expect(await check('listen', direct({ listen: false }))).toMatchObject({ ok: true })
   const query = (text: string, params: (string | null)[]) =>
     test.sql.unsafe(text, params as never[]).values() as Promise<unknown[]>
   expect(await check('listen', test.another({ query }))).toMatchObject({
@@ -127,25 +133,23 @@ it('prepared statements work on a direct connection', async () => {
   expect(await check('prepared statements')).toMatchObject({ ok: true, detail: 'they work' })
 })
 
-// PgBouncer keeps prepared statements from 1.21 on.
-it.skipIf(!pgbouncerVersion || Number(pgbouncerVersion.split('.')[1]) >= 21)(
-  'a pooler in transaction mode (PgBouncer before 1.21): prepared statements and LISTEN, and what to do about each',
-  async () => {
-    await using pooler = await startPooler(test.url)
-    vi.stubEnv('DUEQ_LISTEN_URL', undefined)
-    const naive = await test.another({ url: pooler.url, prepare: false }).doctor()
-    const of = (checks: readonly Check[], name: string) => checks.find((row) => row.check === name)
-    expect(of(naive, 'listen')).toMatchObject({ ok: false, advice: expect.stringContaining('DUEQ_LISTEN_URL') })
-    expect(of(naive, 'prepared statements')).toMatchObject({
-      ok: true,
-      detail: expect.stringMatching(/^not used \(`prepare: false`\); through the pooler in between they fail/),
-    })
-    const told = await test.another({ url: pooler.url, listenUrl: test.url, timeout: '5s' }).doctor()
-    expect(of(told, 'listen')).toMatchObject({ ok: true })
-    expect(of(told, 'prepared statements')).toMatchObject({
-      ok: false,
-      advice: expect.stringContaining('prepare: false'),
-    })
-  },
-  30_000,
-)
+it('a pooler in transaction mode: LISTEN, the prepared statements of a shared postgres.js, and what to do about each', async (context) => {
+  if (!findPgBouncer()) context.skip(missingPgBouncer)
+  await using pooler = await startPgBouncer(test.url)
+  vi.stubEnv('DUEQ_LISTEN_URL', undefined)
+  const sql = postgres(pooler.url, { max: 2, fetch_types: false, onnotice: () => {} })
+  const naive = await test.another({ sql, timeout: '5s' }).doctor()
+  await sql.end({ timeout: 0 })
+  const of = (checks: readonly Check[], name: string) => checks.find((row) => row.check === name)
+  expect(of(naive, 'listen')).toMatchObject({ ok: false, advice: expect.stringContaining('DUEQ_LISTEN_URL') })
+  expect(of(naive, 'prepared statements')).toMatchObject({
+    ok: false,
+    advice: expect.stringContaining('prepare: false'),
+  })
+  const told = await direct({ url: pooler.url, prepare: false }).doctor()
+  expect(of(told, 'listen')).toMatchObject({ ok: true })
+  expect(of(told, 'prepared statements')).toMatchObject({
+    ok: true,
+    detail: expect.stringContaining('pooler in between'),
+  })
+}, 30_000)

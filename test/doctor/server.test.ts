@@ -5,7 +5,7 @@
  * has to write gigabytes.
  */
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, inject, it } from 'vitest'
 import { EmbeddedUnavailableError, startEmbedded } from '../../src/cli/embedded.js'
 import { connect } from '../../src/index.js'
 import { migrate } from '../../src/migrate.js'
@@ -15,7 +15,7 @@ import { startStandby } from './standby.js'
 type Server = Awaited<ReturnType<typeof startEmbedded>>
 type Check = { readonly check: string; readonly ok: boolean; readonly detail: string; readonly advice: string | null }
 
-const major = Number(process.env['DUEQ_TEST_PG_MAJOR'] ?? 18)
+const major = inject('serverMajor')
 const settings = {
   max_connections: '20',
   max_prepared_transactions: '2',

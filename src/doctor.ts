@@ -30,7 +30,7 @@ const listenWithinMs = 8_000
 const skewLimitMs = 5_000
 const preparedWithinMs = 3_000
 /** For how long the probe occupies a connection of a pooler, so that the next statement gets another one. */
-const busyMs = 300
+const busyMs = 150
 
 /** All checks, those of the host first. Raises `schema.missing`, `database.*`, `client.closed`. */
 export async function examine(patient: Patient): Promise<Check[]> {
@@ -151,17 +151,19 @@ async function preparesStatements({ source, statements }: Patient): Promise<Chec
   if (!probes) return well(check, 'not used, as far as can be known: the connections are yours')
   const [own, other] = probes.pools
   try {
-    const lent = await statements.serverPid(other.query, 0)
-    const before = await statements.serverPid(own.query, 0)
     const again = async (): Promise<string> => {
       await new Promise((resolve) => setTimeout(resolve, busyMs / 2))
       return statements.serverPid(own.query, 0)
     }
-    let after = before
-    // Two connections with one process behind them is a pooler for certain; it may only have been slow to lend it again.
-    for (let left = lent === before ? 5 : 1; left > 0 && after === before; left--)
-      [, after] = await Promise.all([statements.serverPid(other.query, busyMs), again(), again()])
-    return well(check, before === after ? 'they work' : 'they work, also through the pooler in between')
+    await statements.serverPid(other.query, 0) // connects
+    let isPooled = false
+    for (let left = 3; left > 0 && !isPooled; left--) {
+      // A pooler lends first what came back last.
+      const before = await statements.serverPid(own.query, 0)
+      const [, ...after] = await Promise.all([statements.serverPid(other.query, busyMs), again(), again()])
+      isPooled = after.some((pid) => pid !== before)
+    }
+    return well(check, isPooled ? 'they work, also through the pooler in between' : 'they work')
   } catch (error) {
     const reason = `through a pooler in between they fail: ${fromDatabase(error).message}`
     if (!probes.isPrepared) return well(check, `not used (\`prepare: false\`); ${reason}`)

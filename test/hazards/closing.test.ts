@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { startClient, type TestClient } from '../client/client.js'
-import { startProxy, type TcpProxy as Network } from '../faults/proxy.js'
+import { type TcpProxy as Network, startProxy } from '../faults/proxy.js'
 import { killAll, startProcess } from '../support/processes.js'
 
 let client: TestClient

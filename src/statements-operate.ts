@@ -1,6 +1,6 @@
-// The SQL statements for those who operate queues: settings, numbers, a look inside, redrive and purge. Calls of the
-// functions of the schema and reads of its public views; see statements.ts for the rules.
+// The SQL statements for those who operate queues. Calls of functions and reads of views; see statements.ts for the rules.
 import type { Query } from './driver.js'
+import { createRest } from './turns.js'
 
 /** The stored settings of a queue; durations in ms. */
 export type StoredSettings = {
@@ -124,16 +124,17 @@ export function operatorStatements(schema: string) {
     },
 
     async nextReadyAt(query: Query, queue: string): Promise<string | null> {
-      return instant(await firstColumn(query, `select to_json(${f}next_ready_at(queue => $1::text))::text`, [queue]))
+      const text = `select pg_catalog.to_json(${f}next_ready_at(queue => $1::text))::text`
+      return instant(await firstColumn(query, text, [queue]))
     },
 
     async serverTime(query: Query): Promise<string> {
-      return instant(await firstColumn(query, `select to_json(${f}clock())::text`, []))!
+      return instant(await firstColumn(query, `select pg_catalog.to_json(${f}clock())::text`, []))!
     },
 
     async settings(query: Query, queue?: string): Promise<StoredSettings[]> {
       const rows = await query(
-        `select s.queue, extract(epoch from s.lease)::text as lease, s.max_attempts::text, extract(epoch from s.backoff_base)::text as backoff_base, extract(epoch from s.backoff_max)::text as backoff_max, extract(epoch from s.poll_interval)::text as poll_interval, to_json(s.paused_at)::text as paused_at from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, extract(epoch from s.lease)::text as lease, s.max_attempts::text, extract(epoch from s.backoff_base)::text as backoff_base, extract(epoch from s.backoff_max)::text as backoff_max, extract(epoch from s.poll_interval)::text as poll_interval, pg_catalog.to_json(s.paused_at)::text as paused_at from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -149,7 +150,7 @@ export function operatorStatements(schema: string) {
 
     async stats(query: Query, queue?: string): Promise<QueueStats[]> {
       const rows = await query(
-        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text as ready_for, to_json(s.next_ready_at)::text as next_ready_at, to_json(s.paused_at)::text as paused_at from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text as ready_for, pg_catalog.to_json(s.next_ready_at)::text as next_ready_at, pg_catalog.to_json(s.paused_at)::text as paused_at from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -167,7 +168,7 @@ export function operatorStatements(schema: string) {
 
     async peek(query: Query, queue: string, max: number, id?: string): Promise<MessageState[]> {
       const rows = await query(
-        `select m.id::text, m.state, m.priority::text, to_json(m.due_at)::text as due_at, to_json(m.ready_at)::text as ready_at, m.attempt::text, m.failures::text, m.leased_by, m.payload::text, m.headers::text, m.last_error from ${f}message_states as m where m.queue = $1::text and ($3::text is null or m.id = $3::text::bigint) order by m.priority, m.ready_at, m.id limit $2::text::integer`,
+        `select m.id::text, m.state, m.priority::text, pg_catalog.to_json(m.due_at)::text as due_at, pg_catalog.to_json(m.ready_at)::text as ready_at, m.attempt::text, m.failures::text, m.leased_by, m.payload::text, m.headers::text, m.last_error from ${f}message_states as m where m.queue = $1::text and ($3::text is null or m.id = $3::text::bigint) order by m.priority, m.ready_at, m.id limit $2::text::integer`,
         [queue, String(max), id ?? null],
       )
       return rows.map((row) => ({
@@ -187,7 +188,7 @@ export function operatorStatements(schema: string) {
 
     async dead(query: Query, queue: string | undefined, max: number, id?: string): Promise<DeadMessage[]> {
       const rows = await query(
-        `select d.id::text, d.queue, d.reason, to_json(d.died_at)::text as died_at, d.attempt::text, d.failures::text, d.lapses::text, to_json(d.due_at)::text as due_at, d.payload::text, d.headers::text, d.last_error from ${f}dead_messages as d where ($1::text is null or d.queue = $1::text) and ($3::text is null or d.id = $3::text::bigint) order by d.id limit $2::text::integer`,
+        `select d.id::text, d.queue, d.reason, pg_catalog.to_json(d.died_at)::text as died_at, d.attempt::text, d.failures::text, d.lapses::text, pg_catalog.to_json(d.due_at)::text as due_at, d.payload::text, d.headers::text, d.last_error from ${f}dead_messages as d where ($1::text is null or d.queue = $1::text) and ($3::text is null or d.id = $3::text::bigint) order by d.id limit $2::text::integer`,
         [queue ?? null, String(max), id ?? null],
       )
       return rows.map((row) => ({
@@ -229,6 +230,18 @@ export function interval(ms: number | undefined): string | null {
   if (ms === undefined) return null
   const hours = Math.floor(ms / 3_600_000)
   return `${hours} hours ${Number((ms - hours * 3_600_000).toFixed(3))} milliseconds`
+}
+
+/** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two; none as empty. */
+export async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
+  const rest = createRest()
+  const elements: string[] = []
+  for (const item of items) {
+    elements.push(`"${(pick(item) ?? '').replace(/["\\]/g, '\\$&')}"`)
+    const pause = rest()
+    if (pause) await pause
+  }
+  return `{${elements.join()}}`
 }
 
 /** A number as text. */

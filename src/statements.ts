@@ -4,11 +4,11 @@
 // Arguments are named and columns are listed, so that a later schema can add some. Parameters are text with a cast behind
 // them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
 // form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds. Each column of a statement has a
-// name of its own, or a driver that gives rows as objects would lose some.
+// name of its own, or a driver that gives rows as objects would lose some. Functions of PostgreSQL are called as pg_catalog's:
+// a `public.to_json(timestamptz)` fits better than the one for any type, wherever it is on the search path.
 import type { Query, Row } from './driver.js'
 import { doctorStatements } from './statements-doctor.js'
-import { firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
-import { createRest } from './turns.js'
+import { arrayLiteral, firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
 
 /** A claimed message as it comes from the database. Instants are ISO text with microseconds. */
 export type Delivery = {
@@ -64,8 +64,11 @@ export type Statements = ReturnType<typeof statements>
 export function statements(schema: string) {
   const f = `"${schema}".`
   const enqueueText = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb) as e`
-  const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => $3::text::interval[], ats => $4::text::timestamptz[], priorities => $5::text::integer[], dedup_keys => $6::text::text[], headers => $7::text::jsonb[]) as e order by e.ordinality`
-  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, to_json(p.due_at)::text as due_at, to_json(p.enqueued_at)::text as enqueued_at, to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, p.is_suspect::text, to_json(p.polled_at)::text as polled_at, to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
+  // No setting of this column for that message: an empty text, made null here. Written as null into the array it would be the
+  // text 'null' where a session has `array_nulls` off, and as a dedup key that would swallow messages.
+  const sparse = (n: number): string => `pg_catalog.array_replace($${n}::text::text[], '', null)`
+  const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[]) as e order by e.ordinality`
+  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, pg_catalog.to_json(p.due_at)::text as due_at, pg_catalog.to_json(p.enqueued_at)::text as enqueued_at, pg_catalog.to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, p.is_suspect::text, pg_catalog.to_json(p.polled_at)::text as polled_at, pg_catalog.to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
   return {
     ...operatorStatements(schema),
     ...doctorStatements(schema),
@@ -157,7 +160,7 @@ export function statements(schema: string) {
     },
 
     async extend(query: Query, id: string, attempt: number, leaseMs?: number): Promise<string | null> {
-      const text = `select to_json(${f}extend(id => $1::text::bigint, attempt => $2::text::integer, lease => $3::text::interval))::text`
+      const text = `select pg_catalog.to_json(${f}extend(id => $1::text::bigint, attempt => $2::text::integer, lease => $3::text::interval))::text`
       return instant(await firstColumn(query, text, [id, String(attempt), interval(leaseMs)]))
     },
 
@@ -194,7 +197,7 @@ export function statements(schema: string) {
     listen: (query: Query, channel: string) => query(`listen "${channel.replaceAll('"', '""')}"`, []),
 
     async notify(query: Query, channel: string, payload: string): Promise<void> {
-      await query('select pg_notify($1::text, $2::text)::text', [channel, payload])
+      await query('select pg_catalog.pg_notify($1::text, $2::text)::text', [channel, payload])
     },
   }
 }
@@ -213,19 +216,6 @@ export function outcomeLookup(
 }
 
 // --- internal ---
-
-/** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two. */
-async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
-  const rest = createRest()
-  const elements: string[] = []
-  for (const item of items) {
-    const value = pick(item)
-    elements.push(value === null ? 'null' : `"${value.replace(/["\\]/g, '\\$&')}"`)
-    const pause = rest()
-    if (pause) await pause
-  }
-  return `{${elements.join()}}`
-}
 
 function enqueued(row: Row): Enqueued {
   return { id: row[0]!, created: row[1] === 'true' }

@@ -1,4 +1,5 @@
-// Whether this client and the schema in the database fit. Looked at before the first statement, once.
+// Whether this client and the schema in the database fit. Looked at before the first statement, once. A schema that is
+// migrated while statements run is no trouble: one that met a function just as it was replaced is sent again.
 import type { Query } from './driver.js'
 import { DueqError, fromDatabase } from './errors.js'
 import type { Statements } from './statements.js'
@@ -22,6 +23,14 @@ export function checkingSchema(query: Query, statements: Statements, schema: str
   }
   return async (text, params) => {
     if (!isChecked) await (checking ??= check())
+    for (const pauseMs of migrationPausesMs) {
+      try {
+        return await query(text, params)
+      } catch (error) {
+        if (!isOfMigration(error)) throw error
+        await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      }
+    }
     return query(text, params)
   }
 }
@@ -45,6 +54,18 @@ export async function lookAtSchema(
 }
 
 // --- internal ---
+
+/** Each try may meet the same migration: other sessions are told of its commit a little after they can see it. */
+const migrationPausesMs = [2, 20, 200]
+
+/**
+ * What a statement fails with, undone, when a migration commits between its planning and its start: "cache lookup failed
+ * for function" (XX000, in a few of a hundred migrations under load), or a plan or a function that is gone. Others that
+ * look the same just fail a little later.
+ */
+function isOfMigration(error: unknown): boolean {
+  return ['XX000', '0A000', '42883'].includes(String(fromDatabase(error).details['sqlState']))
+}
 
 function versionError(schema: string, version: number): DueqError | undefined {
   const first = generation * 100 + firstRevision

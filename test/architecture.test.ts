@@ -21,8 +21,8 @@ const layers = [
   ['definition'],
   ['statements'],
   ['statements-doctor'],
-  ['statements-operate', 'events', 'turns'],
-  ['driver', 'options', 'cut-off', 'echo', 'asking-signal'],
+  ['statements-operate', 'events'],
+  ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
   ['errors'],
 ]
 const src = join(import.meta.dirname, '../src')

@@ -2,11 +2,11 @@
 import { Argument, type Command } from 'commander'
 import { DueqError } from '../../errors.js'
 import { migrate, migrationSql, migrationStatus } from '../../migrate.js'
-import { schemaName } from '../../options.js'
-import { run, type SharedOptions, shared } from '../command.js'
+import { type Duration, schemaName } from '../../options.js'
+import { durationOption, run, type SharedOptions, shared } from '../command.js'
 import { count, print, printJson, say, tableOr } from '../output.js'
 
-type Options = SharedOptions & { readonly dryRun?: boolean; readonly sql?: boolean }
+type Options = SharedOptions & { readonly dryRun?: boolean; readonly sql?: boolean; readonly timeout?: Duration }
 
 export function migrateCommand(program: Command): void {
   const command = program
@@ -14,6 +14,11 @@ export function migrateCommand(program: Command): void {
     .description('create the schema of dueq, or bring it up to date; `status` exits with 5 where it is not')
     .addArgument(new Argument('[action]', 'what to do').choices(['up', 'status']).default('up'))
     .option('--dry-run', 'only say what would be applied')
+    .option(
+      '--timeout <duration>',
+      'how long it may take, waits included (default: 5m, for status 30s)',
+      durationOption,
+    )
     .option('--sql', 'print the SQL of all migrations, for a migration tool of your own; connects to nothing')
   shared(command).action((action: 'up' | 'status', options: Options) =>
     run(options, async () => {
@@ -27,15 +32,15 @@ export function migrateCommand(program: Command): void {
 
 // --- internal ---
 
-async function up({ url, schema, json }: Options): Promise<void> {
-  const { applied } = await migrate({ url, schema })
+async function up({ url, schema, timeout, json }: Options): Promise<void> {
+  const { applied } = await migrate({ url, schema, timeout })
   if (json) printJson({ schema: named(schema), applied })
   else if (applied.length === 0) print(`Schema "${named(schema)}" is up to date.`)
   else print([`Schema "${named(schema)}": applied ${count(applied.length, 'migration')}.`, ...applied].join('\n'))
 }
 
-async function printPending({ url, schema, json }: Options): Promise<void> {
-  const { pending, newer } = await migrationStatus({ url, schema })
+async function printPending({ url, schema, timeout, json }: Options): Promise<void> {
+  const { pending, newer } = await migrationStatus({ url, schema, timeout })
   if (newer.length > 0) throw newerSchema(schema)
   if (json) printJson({ schema: named(schema), pending })
   else if (pending.length === 0) print(`Schema "${named(schema)}" is up to date.`)
@@ -43,8 +48,8 @@ async function printPending({ url, schema, json }: Options): Promise<void> {
     print([`Schema "${named(schema)}": ${count(pending.length, 'migration')} would be applied.`, ...pending].join('\n'))
 }
 
-async function printStatus({ url, schema, json }: Options): Promise<void> {
-  const status = await migrationStatus({ url, schema })
+async function printStatus({ url, schema, timeout, json }: Options): Promise<void> {
+  const status = await migrationStatus({ url, schema, timeout })
   const rows = [
     ...status.applied.map((name) => [name, 'applied']),
     ...status.pending.map((name) => [name, 'pending']),

@@ -1,6 +1,7 @@
 // One claim: a poll, and a message in the care of this process for everything that it gave.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
+import { DueqError } from './errors.js'
 import { createMessage, epochMs, type MessageControl } from './message.js'
 import type { Delivery, Polled } from './statements.js'
 
@@ -25,7 +26,10 @@ export type Claimed<Payload> = {
   readonly payloadChars: number
 }
 
-/** Polls once. A payload that its schema refuses goes to the dead letters with the issues as its error. */
+/**
+ * Polls once. A payload that its schema refuses goes to the dead letters with the issues as its error; one about which the
+ * schema gives no answer while a third of the lease lasts is nacked.
+ */
 export async function claim<Payload>(
   client: Client,
   { queue, schema, max, handlers, leaseMs, isKept }: Claim,
@@ -55,25 +59,32 @@ export async function claim<Payload>(
 
   const controls: MessageControl<Payload>[] = []
   let payloadChars = 0
-  for (const delivery of polled.deliveries) {
-    payloadChars += delivery.payload.length
-    const payload: unknown = JSON.parse(delivery.payload)
-    if (!schema) {
-      controls.push(control(delivery, payload as Payload))
+  const payloads = polled.deliveries.map(({ payload }): unknown => {
+    payloadChars += payload.length
+    return JSON.parse(payload)
+  })
+  const results = schema ? await validateAll(schema, payloads, polled.deliveries, polledAtMs) : undefined
+  for (const [i, delivery] of polled.deliveries.entries()) {
+    const result = results ? results[i] : { value: payloads[i] }
+    if (result && !result.issues) {
+      controls.push(control(delivery, result.value as Payload))
       continue
     }
-    const result = await validate(schema, payload)
-    if (!result.issues) controls.push(control(delivery, result.value as Payload))
-    else {
-      const { message, held } = control(delivery, payload as Payload)
-      const { id, attempt } = message
-      const error = issuesText(result.issues)
-      try {
+    const { message, held } = control(delivery, payloads[i] as Payload)
+    const { id, attempt } = message
+    try {
+      if (result) {
+        const error = issuesText(result.issues)
         await message.deadLetter('payload.rejected', error)
         emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error })
-      } catch {
-        client.leases.drop(held) // so that the lease ends, and the next delivery tries again
+      } else {
+        const error = new DueqError('timeout', `The schema of queue "${queue}" gave no answer about message ${id}.`)
+        const outcome = await message.nack(error)
+        emit({ type: 'message.failed', queue, id, attempt, error, outcome })
+        if (outcome === 'dead') emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
       }
+    } catch {
+      client.leases.drop(held) // so that the lease ends, and the next delivery tries again
     }
   }
   return { controls, polled, polledAtMs, receivedAt, payloadChars }
@@ -97,4 +108,24 @@ export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
       return keys ? `${keys}: ${message}` : message
     })
     .join('; ')
+}
+
+// --- internal ---
+
+/** The results of a schema for a whole claim; undefined where one takes too long, so that it holds up nothing else. */
+async function validateAll(
+  schema: StandardSchemaV1,
+  payloads: readonly unknown[],
+  deliveries: readonly Delivery[],
+  polledAtMs: number,
+): Promise<(StandardSchemaV1.Result<unknown> | undefined)[]> {
+  const [first] = deliveries
+  if (!first) return []
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, (epochMs(first.leaseEndsAt) - polledAtMs) / 3, undefined)
+  })
+  const results = await Promise.all(payloads.map((payload) => Promise.race([validate(schema, payload), late])))
+  clearTimeout(timer)
+  return results
 }

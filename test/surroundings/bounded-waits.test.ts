@@ -53,10 +53,10 @@ it('every call ends by the deadline where the server accepts and says nothing, a
   const dueq = test.another({ url: server.url, timeout: '500ms' })
   const { codes, ms } = await codesOf(dueq)
   expect(codes).toEqual(expectedCodes)
-  expect(ms).toBeLessThan(4_000)
+  expect(ms).toBeLessThan(10_000)
   const start = performance.now()
   await dueq.close({ deadline: '200ms' })
-  expect(performance.now() - start).toBeLessThan(4_000)
+  expect(performance.now() - start).toBeLessThan(10_000)
 })
 
 it('every call ends by the deadline where the connections fall silent, and goes through when they are back', async () => {
@@ -68,9 +68,9 @@ it('every call ends by the deadline where the connections fall silent, and goes 
   const { codes, ms } = await codesOf(dueq)
   // The first to reach its deadline has the pool replaced, and with it what its neighbours wait for.
   expect(codes.map((code) => (code === 'database.unreachable' ? 'timeout' : code))).toEqual(expectedCodes)
-  expect(ms).toBeLessThan(4_000)
+  expect(ms).toBeLessThan(10_000)
   proxy.thaw()
-  await expect.poll(() => codeOf(dueq.check()), { timeout: 5_000 }).toBe('none')
+  await expect.poll(() => codeOf(dueq.check()), { timeout: 10_000 }).toBe('none')
   await dueq.close()
 })
 
@@ -79,7 +79,7 @@ it('an address that answers nothing at all ends by the deadline too', async () =
   const start = performance.now()
   expect(['timeout', 'database.unreachable']).toContain(await codeOf(dueq.check()))
   await dueq.close({ deadline: '200ms' })
-  expect(performance.now() - start).toBeLessThan(5_000)
+  expect(performance.now() - start).toBeLessThan(10_000)
 })
 
 /** Each way to be busy, on a client whose connections are frozen then. */
@@ -89,24 +89,24 @@ const states: Readonly<
   'nothing under way': async (_, proxy) => proxy.freeze(),
   'a consumer that waits': async (dueq, proxy, queue, expect) => {
     const consumer = dueq.queue(queue).consume(() => {})
-    await expect.poll(() => consumer.status.lastClaimAt).not.toBeNull()
+    await expect.poll(() => consumer.status.lastClaimAt, { timeout: 10_000 }).not.toBeNull()
     proxy.freeze()
   },
   'a consumer whose claim is under way': async (dueq, proxy, queue, expect) => {
     const consumer = dueq.queue(queue).consume(() => {}, { pollInterval: '100ms' })
-    await expect.poll(() => consumer.status.lastClaimAt).not.toBeNull()
+    await expect.poll(() => consumer.status.lastClaimAt, { timeout: 10_000 }).not.toBeNull()
     proxy.freeze()
     await delay(300)
   },
   'an ack under way': async (dueq, proxy, queue, expect) => {
     const consumer = dueq.queue(queue).consume(() => proxy.freeze())
     await test.dueq.queue(queue).enqueue(1)
-    await expect.poll(() => consumer.status.settling, { timeout: 5_000 }).toBe(1)
+    await expect.poll(() => consumer.status.settling, { timeout: 10_000 }).toBe(1)
   },
   'a handler that ignores its signal': async (dueq, proxy, queue, expect) => {
     const consumer = dueq.queue(queue).consume(() => new Promise(() => {}))
     await test.dueq.queue(queue).enqueue(1)
-    await expect.poll(() => consumer.status.running, { timeout: 5_000 }).toBe(1)
+    await expect.poll(() => consumer.status.running, { timeout: 10_000 }).toBe(1)
     proxy.freeze()
   },
   'a dequeue that waits': async (dueq, proxy, queue) => {
@@ -145,7 +145,7 @@ it.concurrent.for(Object.keys(states))(
     await states[state]!(dueq, proxy, name, expect)
     const start = performance.now()
     await dueq.close({ deadline: '300ms' })
-    expect(performance.now() - start).toBeLessThan(4_000)
+    expect(performance.now() - start).toBeLessThan(10_000)
   },
 )
 
@@ -157,31 +157,36 @@ it('stop reports the handler that ignores its signal, at the deadline, and its m
     return new Promise(() => {})
   })
   await queue.enqueue(1)
-  await expect.poll(() => attempts).toEqual([1])
+  await expect.poll(() => attempts, { timeout: 10_000 }).toEqual([1])
   const start = performance.now()
   expect(await first.stop({ deadline: '200ms' })).toMatchObject({ stillRunning: 1 })
-  expect(performance.now() - start).toBeLessThan(2_000)
+  expect(performance.now() - start).toBeLessThan(10_000)
   const second = queue.consume(({ attempt }) => void attempts.push(attempt))
-  await expect.poll(() => attempts, { timeout: 6_000 }).toEqual([1, 2])
+  await expect.poll(() => attempts, { timeout: 10_000 }).toEqual([1, 2])
   await second.stop()
 })
 
-it('a process ends by itself after close with a handler that never settles', async () => {
-  const queue = await test.queue()
-  await queue.enqueue(1)
-  const child = startProcess('test/surroundings/fixtures/stuck.mjs', [], {
-    DUEQ_URL: test.url,
-    DUEQ_TEST_SCHEMA: test.schema,
-    DUEQ_QUEUE: queue.name,
-  })
-  await child.waitForLine<{ isStarted?: boolean }>(({ isStarted }) => isStarted === true)
-  child.send('close')
-  const { report } = await child.waitForLine<{ report?: object }>((line) => 'report' in line, 5_000)
-  expect(report).toEqual({ finished: 0, released: 0, stillRunning: 1 })
-  const start = performance.now()
-  expect(await child.exited).toEqual({ code: 0, signal: null })
-  expect(performance.now() - start).toBeLessThan(3_000)
-})
+it.each([false, true])(
+  'a process ends by itself after close with a handler that never settles (frozen: %s)',
+  async (isFrozen) => {
+    await using proxy = await startProxy(test.url)
+    const queue = await test.queue()
+    await queue.enqueue(1)
+    const child = startProcess('test/surroundings/fixtures/stuck.mjs', [], {
+      DUEQ_URL: proxy.url,
+      DUEQ_TEST_SCHEMA: test.schema,
+      DUEQ_QUEUE: queue.name,
+    })
+    await child.waitForLine<{ isStarted?: boolean }>(({ isStarted }) => isStarted === true)
+    if (isFrozen) proxy.freeze()
+    child.send('close')
+    const { report } = await child.waitForLine<{ report?: object }>((line) => 'report' in line, 5_000)
+    expect(report).toEqual({ finished: 0, released: 0, stillRunning: 1 })
+    const start = performance.now()
+    expect(await child.exited).toEqual({ code: 0, signal: null })
+    expect(performance.now() - start).toBeLessThan(10_000)
+  },
+)
 
 it('an ack whose row a stranger has locked ends with the lease, and the message comes again when it is free', async () => {
   const queue = await test.queue({ lease: '1s', pollInterval: '100ms' })
@@ -195,17 +200,17 @@ it('an ack whose row a stranger has locked ends with the lease, and the message 
     throw new Error('not acked')
   })
   await queue.enqueue(1)
-  await expect.poll(() => codes, { timeout: 6_000 }).toHaveLength(1)
+  await expect.poll(() => codes, { timeout: 10_000 }).toHaveLength(1)
   expect(['lock.timeout', 'lease.lost']).toContain(codes[0])
   await session.rollback()
   await expect
-    .poll(() => queue.stats(), { timeout: 6_000 })
+    .poll(() => queue.stats(), { timeout: 10_000 })
     .toMatchObject({ ready: 0, leased: 0, lapsed: 0, dead: 0, delayed: 0 })
   await consumer.stop()
 })
 
 it('a schema that never answers holds up one message, not the consumer, and the message comes again', async () => {
-  const { name } = await test.queue({ lease: '1s', pollInterval: '100ms' })
+  const { name } = await test.queue({ lease: '3s', pollInterval: '100ms' })
   let hangs = 0
   const payload = {
     '~standard': {
@@ -217,10 +222,10 @@ it('a schema that never answers holds up one message, not the consumer, and the 
   const dueq = test.another()
   const seen: unknown[] = []
   const consumer = dueq
-    .queue(defineQueue(name, { payload, lease: '1s', pollInterval: '100ms' }))
+    .queue(defineQueue(name, { payload, lease: '3s', pollInterval: '100ms' }))
     .consume((message) => void seen.push([message.payload, message.attempt]))
   await test.dueq.queue(name).enqueueMany([{ payload: 'hangs' }, { payload: 'other' }])
-  await expect.poll(() => seen.length, { timeout: 8_000 }).toBe(2)
+  await expect.poll(() => seen.length, { timeout: 10_000 }).toBe(2)
   expect(seen.toSorted()).toEqual([
     ['hangs', 2],
     ['other', 1],
@@ -234,6 +239,6 @@ it('a listener whose promise never settles delays nothing', async () => {
   const handled: string[] = []
   dueq.queue(name).consume(({ id }) => void handled.push(id))
   const { id } = await dueq.queue(name).enqueue(1)
-  await expect.poll(() => handled).toEqual([id])
+  await expect.poll(() => handled, { timeout: 10_000 }).toEqual([id])
   await dueq.close({ deadline: '1s' })
 })

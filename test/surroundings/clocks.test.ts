@@ -52,7 +52,7 @@ type Line = Readonly<Record<string, unknown>>
 
 /** Runs producer and consumer on such a host. Gives what they told, and at the end the message that is left. */
 async function runOn(env: Record<string, string>): Promise<readonly Line[]> {
-  const queue = await test.queue({ lease: '1s', pollInterval: '1h' })
+  const queue = await test.queue({ lease: '3s', pollInterval: '1h' })
   const child = startProcess('test/surroundings/fixtures/wrong-clock.mjs', [], {
     DUEQ_URL: test.url,
     DUEQ_TEST_SCHEMA: test.schema,
@@ -79,7 +79,7 @@ function expectUndisturbed(lines: readonly Line[]): void {
   ])
   for (const line of started) {
     expect(line['latenessMs']).toBeGreaterThanOrEqual(0)
-    expect(line['latenessMs']).toBeLessThan(4_000)
+    expect(line['latenessMs']).toBeLessThan(10_000)
   }
   expect(lines.filter((line) => line['isAborted'])).toEqual([])
   expect(lines.find((line) => 'report' in line)).toMatchObject({ report: { stillRunning: 0 } })

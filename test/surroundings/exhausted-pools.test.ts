@@ -70,7 +70,7 @@ it.each(drivers)('a pool of one (%s) that its owner holds for seconds delays, an
   await hold(1_000)
   await producing
   await hold(1_000)
-  await expect.poll(() => attempts, { timeout: 8_000 }).toEqual(Array(20).fill(1))
+  await expect.poll(() => attempts, { timeout: 10_000 }).toEqual(Array(20).fill(1))
   await consumer.stop({ mode: 'drain', deadline: '10s' })
   expect(await test.dueq.queue(name).stats()).toMatchObject(nothingLeft)
   await dueq.close()

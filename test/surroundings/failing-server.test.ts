@@ -55,7 +55,7 @@ it.each(codes)(
     const handled: string[] = []
     const consumer = queue.consume(({ id }) => void handled.push(id))
     const before = await queue.enqueue(1)
-    await expect.poll(() => handled).toEqual([before.id])
+    await expect.poll(() => handled, { timeout: 10_000 }).toEqual([before.id])
 
     await trouble(sqlState)
     expect(await codeOf(queue.enqueue(2))).toBe(code)
@@ -64,7 +64,7 @@ it.each(codes)(
     await trouble(sqlState, ['UPDATE', 'DELETE'])
     const during = await queue.enqueue(4)
     await trouble(undefined)
-    await expect.poll(() => handled, { timeout: 5_000 }).toEqual([before.id, during.id])
+    await expect.poll(() => handled, { timeout: 10_000 }).toEqual([before.id, during.id])
     await consumer.stop({ mode: 'drain', deadline: '5s' })
     expect(await queue.stats()).toMatchObject({ delayed: 0, ready: 0, leased: 0, lapsed: 0, dead: 0 })
   },
@@ -91,12 +91,12 @@ it.each(codes)(
     const ids = (await queue.enqueueMany([{ payload: 'acked' }, { payload: 'acked' }, { payload: 'fails' }])).map(
       ({ id }) => id,
     )
-    await expect.poll(() => inHand).toBe(3)
+    await expect.poll(() => inHand, { timeout: 10_000 }).toBe(3)
     await trouble(sqlState)
     letGo()
-    await expect.poll(() => errors.length, { timeout: 5_000 }).toBeGreaterThan(3)
+    await expect.poll(() => errors.length, { timeout: 10_000 }).toBeGreaterThan(3)
     await trouble(undefined)
-    await expect.poll(() => handled.length, { timeout: 8_000 }).toBe(4)
+    await expect.poll(() => handled.length, { timeout: 10_000 }).toBe(4)
     await consumer.stop({ mode: 'drain', deadline: '5s' })
     expect(handled.slice().sort()).toEqual([...ids, ids[2]].sort())
     expect(await queue.stats()).toMatchObject({ delayed: 0, ready: 0, leased: 0, lapsed: 0, dead: 0 })
@@ -134,7 +134,7 @@ it('promise 2: a role whose default is read only, as after a fail-over: a clear 
   await producing.enqueue(2)
   await role.set('default_transaction_read_only = off')
   await role.disconnect()
-  await expect.poll(() => handledCount, { timeout: 8_000 }).toBe(1)
+  await expect.poll(() => handledCount, { timeout: 10_000 }).toBe(1)
   expect(consumer.status.state).toBe('running')
   await dueq.close()
 })

@@ -36,7 +36,8 @@ export async function claim<Payload>(
 ): Promise<Claimed<Payload>> {
   const { statements, query, emit } = client
   const sentAt = performance.now()
-  const polled = await statements.poll(query, queue, { max, leaseMs, consumer: client.name, handlers })
+  const asked = { max, leaseMs, consumer: client.name, handlers }
+  const polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
   const receivedAt = performance.now()
   const polledAtMs = epochMs(polled.polledAt)
 
@@ -111,6 +112,14 @@ export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
 }
 
 // --- internal ---
+
+/**
+ * Gives back what was claimed when nobody waited for it any more: a pool of the caller that was busy beyond the deadline
+ * runs what waits there all the same, and each such message would lapse.
+ */
+async function giveBack({ statements, query }: Client, deliveries: readonly Delivery[]): Promise<void> {
+  for (const { id, attempt } of deliveries) await statements.release(query, id, attempt).catch(() => {}) // its lease ends
+}
 
 /** The results of a schema for a whole claim; undefined where one takes too long, so that it holds up nothing else. */
 async function validateAll(

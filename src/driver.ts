@@ -8,8 +8,15 @@ import { DueqError, fromDatabase } from './errors.js'
 /** One row: the columns in the order of the statement, as text. */
 export type Row = readonly (string | null)[]
 
-/** Runs one statement. The internal form of every connection. */
-export type Query = (text: string, params: readonly (string | null)[]) => Promise<readonly Row[]>
+/**
+ * Runs one statement. The internal form of every connection. `onLate` gets the rows of a statement that was given up at its
+ * deadline and answered all the same.
+ */
+export type Query = (
+  text: string,
+  params: readonly (string | null)[],
+  onLate?: (rows: readonly Row[]) => void,
+) => Promise<readonly Row[]>
 
 /** A postgres.js instance or transaction. */
 export type PostgresJs = { readonly unsafe: (text: string, params?: never[], options?: never) => unknown }

@@ -161,10 +161,10 @@ async function end(sql: postgres.Sql): Promise<void> {
 function sharedPool(run: Query, deadlineMs: number): Pool {
   let isClosed = false
   return {
-    async query(text, params) {
+    async query(text, params, onLate) {
       if (isClosed) throw closedError()
       try {
-        return await within(deadlineMs, deadlineMs, run(text, params))
+        return await within(deadlineMs, deadlineMs, run(text, params), onLate)
       } catch (error) {
         throw fromDatabase(error)
       }
@@ -175,11 +175,20 @@ function sharedPool(run: Query, deadlineMs: number): Pool {
   }
 }
 
-/** The answer, or `timeout` where it takes longer. */
-function within<T>(ms: number, deadlineMs: number, answer: Promise<T>): Promise<T> {
+/** The answer, or `timeout` where it takes longer; then it goes to `onLate` when it comes. */
+function within<T>(
+  ms: number,
+  deadlineMs: number,
+  answer: Promise<T>,
+  onLate: (answer: T) => void = () => {},
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(silentError(deadlineMs)), ms)
-    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      reject(silentError(deadlineMs))
+    }, ms)
+    answer.then((value) => (isLate ? onLate(value) : resolve(value)), reject).finally(() => clearTimeout(timer))
   })
 }
 

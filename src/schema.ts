@@ -21,17 +21,17 @@ export function checkingSchema(query: Query, statements: Statements, schema: str
       checking = undefined
     }
   }
-  return async (text, params) => {
+  return async (text, params, onLate) => {
     if (!isChecked) await (checking ??= check())
     for (const pauseMs of migrationPausesMs) {
       try {
-        return await query(text, params)
+        return await query(text, params, onLate)
       } catch (error) {
         if (!isOfMigration(error)) throw error
         await new Promise((resolve) => setTimeout(resolve, pauseMs))
       }
     }
-    return query(text, params)
+    return query(text, params, onLate)
   }
 }
 

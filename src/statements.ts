@@ -101,15 +101,10 @@ export function statements(schema: string) {
       return rows.map(enqueued)
     },
 
-    async poll(query: Query, queue: string, { max, leaseMs, consumer, handlers }: Poll): Promise<Polled> {
-      const rows = await query(pollText, [queue, String(max), interval(leaseMs), consumer, String(handlers)])
-      const last = rows[rows.length - 1]!
-      return {
-        deliveries: rows.slice(0, -1).map(delivery),
-        polledAt: instant(last[11]!)!,
-        nextReadyAt: instant(last[12]!),
-        pollIntervalMs: Number(last[13]) * 1000,
-      }
+    async poll(query: Query, queue: string, poll: Poll, onLate: (late: Polled) => void): Promise<Polled> {
+      const { max, leaseMs, consumer, handlers } = poll
+      const params = [queue, String(max), interval(leaseMs), consumer, String(handlers)]
+      return polled(await query(pollText, params, (rows) => onLate(polled(rows))))
     },
 
     async ack(query: Query, id: string, attempt: number): Promise<boolean> {
@@ -223,6 +218,16 @@ function enqueued(row: Row): Enqueued {
 
 function outcome(row: Row): Outcome {
   return { id: row[0]!, outcome: row[1] as Outcome['outcome'], attempt: Number(row[2]) }
+}
+
+function polled(rows: readonly Row[]): Polled {
+  const last = rows[rows.length - 1]!
+  return {
+    deliveries: rows.slice(0, -1).map(delivery),
+    polledAt: instant(last[11]!)!,
+    nextReadyAt: instant(last[12]!),
+    pollIntervalMs: Number(last[13]) * 1000,
+  }
 }
 
 function delivery(row: Row): Delivery {

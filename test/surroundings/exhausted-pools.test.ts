@@ -77,6 +77,28 @@ it.each(drivers)('a pool of one (%s) that its owner holds for seconds delays, an
   await end()
 })
 
+it.each(drivers)(
+  'a pool of one (%s) held longer than the deadline: what was claimed too late is given back',
+  async (driver) => {
+    const { options, hold, end } = pools[driver]()
+    const dueq = test.another({ ...options, timeout: '400ms' })
+    const { name } = await test.queue({ lease: '1m', pollInterval: '100ms' })
+    const attempts: number[][] = []
+    await dueq.check()
+    const holding = hold(1_500)
+    await delay(50)
+    const consumer = dueq.queue(name).consume(({ attempt, failures }) => void attempts.push([attempt, failures]))
+    await test.dueq.queue(name).enqueue(1)
+    await holding
+    await expect.poll(() => attempts.length, { timeout: 10_000 }).toBe(1)
+    expect(attempts[0]![1]).toBe(0)
+    await consumer.stop({ mode: 'drain', deadline: '10s' })
+    expect(await test.dueq.queue(name).stats()).toMatchObject(nothingLeft)
+    await dueq.close()
+    await end()
+  },
+)
+
 it.each(drivers)('a pool (%s) that its owner has ended: a clear error at once, and close works', async (driver) => {
   const { options, end } = pools[driver]()
   const dueq = test.another(options)

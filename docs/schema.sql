@@ -391,6 +391,7 @@ CREATE OR REPLACE FUNCTION doctor()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'

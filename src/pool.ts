@@ -118,7 +118,9 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
   const giveBack = (place: Place): void => {
     const next = nextWaiting()
     if (next) next.resolve(place)
-    else free.push(place)
+    // One that could not connect is used last: on top it would fail every statement, with a good one idle below.
+    else if (place.sql) free.push(place)
+    else free.unshift(place)
   }
   const drop = (place: Place): void => {
     if (place.sql) void cutOff(place.sql)

@@ -22,7 +22,6 @@ const layers = [
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'events'],
-  ['statements-operate', 'events'],
   ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
   ['errors'],
 ]

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, type ExpectStatic, expect, it } from 'vitest'
 import { type Dueq, defineQueue } from '../../src/index.js'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
-import { type Proxy as FreezingProxy, startProxy } from '../faults/proxy.js'
+import { startProxy, type TcpProxy } from '../faults/proxy.js'
 import { killAll, startProcess } from '../support/processes.js'
 import { openSession } from '../support/sessions.js'
 import { startSilent } from './silent-server.js'
@@ -84,7 +84,7 @@ it('an address that answers nothing at all ends by the deadline too', async () =
 
 /** Each way to be busy, on a client whose connections are frozen then. */
 const states: Readonly<
-  Record<string, (dueq: Dueq, proxy: FreezingProxy, queue: string, expect: ExpectStatic) => Promise<unknown>>
+  Record<string, (dueq: Dueq, proxy: TcpProxy, queue: string, expect: ExpectStatic) => Promise<unknown>>
 > = {
   'nothing under way': async (_, proxy) => proxy.freeze(),
   'a consumer that waits': async (dueq, proxy, queue, expect) => {

@@ -1,7 +1,7 @@
 // One claim: a poll, and a message in the care of this process for everything that it gave.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
-import { DueqError } from './errors.js'
+import { DueqError, thrownText } from './errors.js'
 import { createMessage, epochMs, type MessageControl } from './message.js'
 import type { Delivery, Polled } from './statements.js'
 
@@ -94,10 +94,14 @@ export async function claim<Payload>(
 /** What a schema says of its input; a schema that throws refuses it. */
 export async function validate(schema: StandardSchemaV1, value: unknown): Promise<StandardSchemaV1.Result<unknown>> {
   try {
-    const result = await schema['~standard'].validate(value)
-    return result ?? { issues: [{ message: 'the schema gave no result' }] }
+    const result: unknown = await schema['~standard'].validate(value)
+    if (typeof result !== 'object' || result === null) return refused('the schema gave no result')
+    const { issues, value: parsed } = result as { issues?: StandardSchemaV1.Issue[]; value?: unknown }
+    if (issues === undefined) return { value: parsed }
+    issuesText(issues) // throws here, or nowhere
+    return { issues }
   } catch (error) {
-    return { issues: [{ message: `the schema threw: ${error}` }] }
+    return refused(`the schema threw: ${thrownText(error)}`)
   }
 }
 
@@ -105,7 +109,7 @@ export async function validate(schema: StandardSchemaV1, value: unknown): Promis
 export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
   return issues
     .map(({ message, path }) => {
-      const keys = path?.map((step) => String(typeof step === 'object' ? step?.key : step)).join('.')
+      const keys = path?.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
       return keys ? `${keys}: ${message}` : message
     })
     .join('; ')
@@ -137,4 +141,8 @@ async function validateAll(
   const results = await Promise.all(payloads.map((payload) => Promise.race([validate(schema, payload), late])))
   clearTimeout(timer)
   return results
+}
+
+function refused(message: string): StandardSchemaV1.FailureResult {
+  return { issues: [{ message }] }
 }

@@ -2,7 +2,7 @@
 import { type PgQueryable, type PostgresJs, type QueryFunction, queryOf } from './driver.js'
 import { DueqError } from './errors.js'
 import type { DueqEvent } from './events.js'
-import { type Duration, databaseUrl, describe, knownOptions, wholeNumber } from './options.js'
+import { type Duration, databaseUrl, describe, knownOptions, readable, wholeNumber } from './options.js'
 import type { Source } from './pool.js'
 
 export type ConnectOptions = {
@@ -39,7 +39,9 @@ export function givenOptions(target: unknown, options: ConnectOptions): ConnectO
       'connection.invalid',
       `Expected \`connect\` to get a URL or options, got ${describe(target)}. A postgres.js instance goes in as \`connect({ sql })\`.`,
     )
-  const given: ConnectOptions = typeof target === 'string' ? { ...options, url: target } : { ...target, ...options }
+  const given: ConnectOptions = readable('the options of `connect`', () =>
+    typeof target === 'string' ? { ...options, url: target } : { ...target, ...options },
+  )
   knownOptions('connect', given, Object.keys(typeOf))
   for (const [name, type] of Object.entries(typeOf)) {
     const value = given[name as keyof ConnectOptions]
@@ -65,17 +67,7 @@ export function sourceOf(given: ConnectOptions): Source {
     queryOf(shared) // refuses what is no connection
     return { shared }
   }
-  const text = url ?? databaseUrl()
-  if (
-    typeof text !== 'string' ||
-    !/^postgres(ql)?:\/\//.test(text) ||
-    !URL.canParse(text.replace(/^\w+:/, 'http:').replace(/,[^/@]*(?=\/|$)/, ''))
-  )
-    throw new DueqError(
-      'connection.invalid',
-      `Expected a connection URL like postgres://user:password@host:5432/database, got ${typeof text === 'string' ? 'something else (not shown: it may hold a password)' : describe(text)}.`,
-    )
-  return { url: text, max: wholeNumber('max', given.max ?? 4, 1, 100), prepare: given.prepare ?? true }
+  return { url: databaseUrl(url), max: wholeNumber('max', given.max ?? 4, 1, 100), prepare: given.prepare ?? true }
 }
 
 // --- internal ---

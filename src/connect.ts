@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Client, checkStop, createAck, type StopOptions, type StopReport } from './client.js'
 import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.js'
-import { checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
+import { checkDefinition, checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { examine } from './doctor.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
 import { DueqError } from './errors.js'
@@ -91,7 +91,8 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     open,
   }
 
-  const definition = (queue: Queue | string): Queue => (typeof queue === 'string' ? defineQueue(queue) : queue)
+  const definition = (queue: Queue | string): Queue =>
+    typeof queue === 'string' ? defineQueue(queue) : checkDefinition(queue)
   const alive = (): void => {
     if (closing) throw new DueqError('client.closed', 'This dueq client is closed.')
   }
@@ -101,7 +102,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     },
     async reschedule(id, when) {
       knownOptions('reschedule', when, ['delay', 'at'])
-      const { delay, at } = when as { delay?: Duration; at?: Instant }
+      const { delay, at } = (when ?? {}) as { delay?: Duration; at?: Instant }
       if ((delay === undefined) === (at === undefined))
         throw new DueqError('delay.and_at', 'Give `reschedule` one of `delay` and `at`.')
       const delayMs = delay === undefined ? undefined : durationMs('delay', delay)

@@ -1,6 +1,6 @@
 // What `consume` takes.
 import { DueqError } from './errors.js'
-import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
+import { abortSignal, type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type ConsumeOptions = {
   /** How many handlers run at once, 1 to 10000. @default 10 */
@@ -20,6 +20,7 @@ export function checkConsume(handler: unknown, options: ConsumeOptions) {
   knownOptions('consume', options, ['concurrency', 'lease', 'pollInterval', 'prefetch', 'signal'])
   if (typeof handler !== 'function')
     throw new DueqError('option.invalid', 'Expected the handler of `consume` to be a function.')
+  abortSignal('signal', options.signal)
   return {
     concurrency: wholeNumber('concurrency', options.concurrency ?? 10, 1, 10_000),
     leaseMs: options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' }),

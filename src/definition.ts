@@ -3,7 +3,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DueqError } from './errors.js'
 import type { SettingDifference } from './events.js'
-import { type Duration, describe, durationMs, knownOptions, queueName, wholeNumber } from './options.js'
+import { type Duration, describe, durationMs, knownOptions, queueName, readable, wholeNumber } from './options.js'
 import type { GivenSettings, StoredSettings } from './statements-operate.js'
 
 /** The settings of a queue. They are stored in the database by `ensure`; what is left out keeps its stored value. */
@@ -47,23 +47,26 @@ export function defineQueue(
 ): Queue {
   knownOptions('defineQueue', options, ['payload', 'lease', 'maxAttempts', 'backoff', 'pollInterval'])
   const { payload } = options
-  if (payload !== undefined && typeof payload?.['~standard']?.validate !== 'function')
-    throw new DueqError(
-      'option.invalid',
-      `Expected \`payload\` to be a Standard Schema (zod, valibot, arktype …), got ${describe(payload)}.`,
-    )
+  checkSchema(payload)
   return Object.freeze({ name: queueName(name), payload, settings: givenSettings(options) })
 }
 
 /** Raises `option.invalid` unless these are queue definitions. */
 export function checkDefinitions(queues: unknown): void {
-  const isDefinition = (queue: unknown): boolean =>
-    typeof queue === 'object' && queue !== null && 'settings' in queue && 'name' in queue
-  if (!Array.isArray(queues) || !queues.every(isDefinition))
+  if (!readable('what `ensure` gets', () => Array.isArray(queues) && Array.from(queues).every(isDefinition)))
     throw new DueqError(
       'option.invalid',
       'Expected `ensure` to get an array of queue definitions: `ensure([defineQueue(…)])`.',
     )
+}
+
+/** Gives a queue definition back; it may be of another copy of the package. Raises `option.invalid`, `queue.invalid_name`. */
+export function checkDefinition(queue: unknown): Queue {
+  if (readable('the queue', () => isDefinition(queue))) return queue as Queue
+  throw new DueqError(
+    'option.invalid',
+    `Expected a queue by its name or as \`defineQueue(…)\` gives it, got ${describe(queue)}.`,
+  )
 }
 
 /** The declared settings that are not the stored ones. */
@@ -77,6 +80,24 @@ export function differences(declared: GivenSettings, stored: StoredSettings): Se
 }
 
 // --- internal ---
+
+function isDefinition(queue: unknown): boolean {
+  if (typeof queue !== 'object' || queue === null) return false
+  const { name, payload, settings } = queue as Partial<QueueDefinition>
+  if (typeof settings !== 'object' || settings === null) return false
+  queueName(name)
+  checkSchema(payload)
+  return Object.values(settings).every((value) => value === undefined || Number.isFinite(value))
+}
+
+function checkSchema(payload: StandardSchemaV1 | undefined): void {
+  const isSchema = (): boolean => typeof payload?.['~standard']?.validate === 'function'
+  if (payload === undefined || readable('`payload`', isSchema)) return
+  throw new DueqError(
+    'option.invalid',
+    `Expected \`payload\` to be a Standard Schema (zod, valibot, arktype …), got ${describe(payload)}.`,
+  )
+}
 
 function givenSettings(options: QueueSettings): GivenSettings {
   const { lease, maxAttempts, backoff, pollInterval } = options

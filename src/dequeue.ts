@@ -8,7 +8,7 @@ import type { QueueDefinition } from './definition.js'
 import { DueqError } from './errors.js'
 import { createLatch } from './latch.js'
 import type { Message, MessageControl } from './message.js'
-import { type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
+import { abortSignal, type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type DequeueOptions = {
   /** At most so many messages, 1 to 10000, and of large ones those that come to 16 MB. @default 1 */
@@ -32,7 +32,7 @@ export async function dequeue<Payload>(
   const leaseMs =
     options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' })
   const waitMs = durationMs('wait', options.wait ?? 0, { max: '1d' })
-  const { signal } = options
+  const signal = abortSignal('signal', options.signal)
   const deadline = performance.now() + waitMs
   const latch = createLatch()
   const done = createLatch()

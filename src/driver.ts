@@ -49,7 +49,7 @@ export function queryOf(connection: unknown, prepare = true): Query {
           'connection.invalid',
           'The query function must give an array of rows, as (text, params) => rows.',
         )
-      return rows.map((row) => (Array.isArray(row) ? row : Object.values(row as object)))
+      return rows.map(textRow)
     }
   throw new DueqError(
     'connection.invalid',
@@ -80,12 +80,12 @@ export function transactionQuery(transaction: unknown, prepare: boolean): Query 
 
 /** True for a postgres.js instance or transaction: a function with `unsafe`. */
 export function isPostgresJs(value: unknown): value is PostgresJsCalls {
-  return typeof value === 'function' && typeof (value as Partial<PostgresJsCalls>).unsafe === 'function'
+  return typeof value === 'function' && hasMethod(value, 'unsafe')
 }
 
 /** True for a `pg` client or pool: an object with `query`. */
 export function isPg(value: unknown): value is PgCalls {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<PgCalls>).query === 'function'
+  return typeof value === 'object' && value !== null && hasMethod(value, 'query')
 }
 
 // --- internal ---
@@ -123,6 +123,28 @@ function lostTransaction(): DueqError {
   return new DueqError(
     'database.unreachable',
     'The connection of this transaction was lost, and the transaction with it. Run it again.',
+  )
+}
+
+function hasMethod(value: object, name: string): boolean {
+  try {
+    return typeof (value as Record<string, unknown>)[name] === 'function'
+  } catch {
+    return false
+  }
+}
+
+/** A row of a query function: every column of every statement is text or null. */
+function textRow(row: unknown): Row {
+  const columns: readonly unknown[] = Array.isArray(row) ? row : Object.values(row ?? {})
+  if (
+    columns.length > 0 &&
+    columns.every((value) => typeof value === 'string' || value === null || value === undefined)
+  )
+    return columns as Row
+  throw new DueqError(
+    'connection.invalid',
+    'The query function must give each row as an array, or an object, of its columns, which are text or null.',
   )
 }
 

@@ -8,7 +8,7 @@ import { askFirst } from './asking-signal.js'
 import { type Connection, type Query, transactionQuery } from './driver.js'
 import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, Leases } from './lease.js'
-import { type Duration, durationMs, knownOptions } from './options.js'
+import { type Duration, describe, durationMs, knownOptions } from './options.js'
 import type { Delivery, Statements } from './statements.js'
 
 /** A message that this process holds under a lease. */
@@ -161,6 +161,8 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
       await settle({ as: 'released', isInTransaction }, () => statements.release(query, id, attempt, delayMs))
     },
     async deadLetter(reason, error) {
+      if (typeof reason !== 'string')
+        throw new DueqError('option.invalid', `Expected \`reason\` to be a text, got ${describe(reason)}.`)
       await settle({ as: 'dead', isInTransaction }, () =>
         statements.deadLetter(query, id, attempt, reason, errorText(error)),
       )
@@ -176,7 +178,7 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     payload: parts.payload,
     headers: delivery.headers === null ? {} : JSON.parse(delivery.headers),
     priority: delivery.priority,
-    dueAt: new Date(dueAtMs),
+    dueAt: new Date(Math.floor(dueAtMs)), // a Date rounds towards 1970 by itself
     enqueuedAt: new Date(delivery.enqueuedAt),
     leaseEndsAt: new Date(delivery.leaseEndsAt),
     get latenessMs() {

@@ -9,7 +9,7 @@ import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Client } from 'pg'
 import { DueqError, fromDatabase } from './errors.js'
-import { type Duration, databaseUrl, durationMs, knownOptions, schemaName } from './options.js'
+import { type Duration, databaseUrl, describe, durationMs, knownOptions, schemaName } from './options.js'
 
 /** What `migrate`, `migrationStatus` and `migrationSql` take. */
 export type MigrateOptions = {
@@ -99,6 +99,16 @@ function checked(
   readonly log?: (line: string) => void
 } {
   knownOptions('migrate', options, ['url', 'schema', 'directory', 'timeout', 'log'])
+  for (const [name, type] of [
+    ['directory', 'string'],
+    ['log', 'function'],
+  ] as const)
+    if (options[name] !== undefined && typeof options[name] !== type)
+      throw new DueqError(
+        'option.invalid',
+        `Expected \`${name}\` of \`migrate\` to be a ${type}, got ${describe(options[name])}.`,
+        { details: { option: name } },
+      )
   // From src/ the package is one level up, from dist/esm/ and dist/cjs/ two.
   const places = ['../migrations', '../../migrations'].map((path) => join(import.meta.dirname ?? '.', path))
   return {
@@ -132,7 +142,7 @@ async function connected<T>(
   const { default: pg } = await import('pg')
   const socket = new Socket() // ours, because nothing else cuts a connection that says nothing
   const client = new pg.Client({
-    connectionString: options.url ?? databaseUrl(),
+    connectionString: databaseUrl(options.url),
     application_name: 'dueq migrate',
     connectionTimeoutMillis: connectWithinMs,
     stream: () => socket,

@@ -1,15 +1,12 @@
 // What comes in from outside is checked here, once, at the border; everything inside trusts it. Durations become
-// milliseconds, instants become text that PostgreSQL reads the same under every setting, payloads become JSON text.
-import { DueqError } from './errors.js'
+// milliseconds, instants become text that PostgreSQL reads the same under every setting. (JSON: see json.ts.)
+import { DueqError, isDueqError, thrownText } from './errors.js'
 
 /** A length of time: milliseconds, or a string such as `'250ms'`, `'30s'`, `'10m'`, `'2h'`, `'7d'`, `'1.5h'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
 /** An instant: a Date, or an ISO 8601 text with a zone such as `'2027-01-31T09:00:00Z'` (microseconds are kept). */
 export type Instant = Date | string
-
-/** The largest payload, in bytes of JSON. */
-export const maxPayloadBytes = 1_048_576
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -32,16 +29,18 @@ export function durationMs(
   return ms
 }
 
-/** Reads an instant as ISO text. Raises `instant.invalid` where it is none, or has no zone. */
+/** Reads an instant of the years 1 to 9999 as ISO text. Raises `instant.invalid` where it is none, or has no zone. */
 export function instantText(name: string, value: unknown): string {
-  if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString()
-  const iso = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$/
-  if (typeof value === 'string' && iso.test(value) && !Number.isNaN(Date.parse(value))) return value
-  throw new DueqError(
-    'instant.invalid',
-    `Expected \`${name}\` to be a Date or an ISO 8601 text with a zone like '2027-01-31T09:00:00Z', got ${describe(value)}.`,
-    { details: { option: name } },
-  )
+  const iso = /^(?!0000)\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$/
+  const ms = dateMs(value)
+  const text = ms === undefined || Number.isNaN(ms) ? value : new Date(ms).toISOString()
+  if (typeof text === 'string' && iso.test(text) && !Number.isNaN(Date.parse(text))) return text
+  // Years of other lengths are written with a sign, which PostgreSQL takes for a zone.
+  const expected =
+    typeof text === 'string' && ms !== undefined
+      ? `an instant that exists in PostgreSQL as well, of the years 1 to 9999, got \`${text}\``
+      : `a Date or an ISO 8601 text with a zone like '2027-01-31T09:00:00Z', got ${describe(value)}`
+  throw new DueqError('instant.invalid', `Expected \`${name}\` to be ${expected}.`, { details: { option: name } })
 }
 
 /** Reads a whole number. Raises `option.invalid` where it is none or out of range. */
@@ -71,17 +70,53 @@ export function oneOf<const T extends string>(name: string, value: unknown, word
 /** Raises `option.unknown` for a key that is not among the known ones, and names the one that was probably meant. */
 export function knownOptions(what: string, given: unknown, known: readonly string[]): void {
   if (given === undefined) return
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
+  if (typeof given !== 'object' || given === null || isArray(given))
     throw new DueqError('option.invalid', `Expected the options of ${what} to be an object, got ${describe(given)}.`)
-  for (const key of Object.keys(given)) {
-    if (known.includes(key)) continue
-    const meant = closest(key, known)
-    throw new DueqError(
-      'option.unknown',
-      `Unknown option \`${key}\` of ${what}${meant ? `, did you mean \`${meant}\`?` : `. It takes ${known.map((name) => `\`${name}\``).join(', ')}.`}`,
-      { details: { option: key } },
-    )
+  const key = readable(`the options of ${what}`, () => {
+    for (const name of known) void (given as Record<string, unknown>)[name]
+    return Object.keys(given).find((name) => !known.includes(name))
+  })
+  if (key === undefined) return
+  const shown = key.length > 100 ? `${key.slice(0, 100)}…` : key
+  const meant = closest(shown, known)
+  throw new DueqError(
+    'option.unknown',
+    `Unknown option \`${shown}\` of ${what}${meant ? `, did you mean \`${meant}\`?` : `. It takes ${known.map((name) => `\`${name}\``).join(', ')}.`}`,
+    { details: { option: key } },
+  )
+}
+
+/** Runs a first look into an object of the caller; what a getter or a Proxy throws there becomes `option.invalid`. */
+export function readable<T>(what: string, look: () => T): T {
+  try {
+    return look()
+  } catch (cause) {
+    if (isDueqError(cause)) throw cause
+    throw new DueqError('option.invalid', `Expected ${what} to be readable, but reading threw: ${saying(cause)}.`, {
+      cause,
+    })
   }
+}
+
+/** What a thrown value says: the message of an Error, the text of what has one. */
+export function saying(thrown: unknown): string {
+  try {
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown.message
+  } catch {}
+  return typeof thrown === 'object' && thrown !== null ? 'an object that is no Error' : thrownText(thrown)
+}
+
+/** Checks an AbortSignal, which may be missing. Raises `option.invalid`. */
+export function abortSignal(name: string, value: unknown): AbortSignal | undefined {
+  const isSignal = (): boolean => {
+    const { aborted, addEventListener } = value as Partial<AbortSignal>
+    return typeof aborted === 'boolean' && typeof addEventListener === 'function'
+  }
+  if (value === undefined) return undefined
+  if (typeof value === 'object' && value !== null && readable(`\`${name}\``, isSignal)) return value as AbortSignal
+  throw new DueqError('option.invalid', `Expected \`${name}\` to be an AbortSignal, got ${describe(value)}.`, {
+    details: { option: name },
+  })
 }
 
 /** Checks a queue name: 1 to 120 letters, digits and `_ . : / -`. Raises `queue.invalid_name`. */
@@ -103,13 +138,23 @@ export function schemaName(value: unknown): string {
   )
 }
 
-/** The connection URL of the environment: `DUEQ_DATABASE_URL`, then `DATABASE_URL`. Raises `connection.invalid`. */
-export function databaseUrl(): string {
-  const url = process.env['DUEQ_DATABASE_URL'] || process.env['DATABASE_URL']
-  if (url) return url
+/** The connection URL given, or that of the environment: `DUEQ_DATABASE_URL`, then `DATABASE_URL`. Raises `connection.invalid`. */
+export function databaseUrl(given: unknown): string {
+  const url = given ?? (process.env['DUEQ_DATABASE_URL'] || process.env['DATABASE_URL'])
+  if (url === undefined || url === '')
+    throw new DueqError(
+      'connection.invalid',
+      'No connection to a database is given. Set DUEQ_DATABASE_URL or DATABASE_URL to something like postgres://user:password@host:5432/database.',
+    )
+  if (
+    typeof url === 'string' &&
+    /^postgres(ql)?:\/\//.test(url) &&
+    URL.canParse(url.replace(/^\w+:/, 'http:').replace(/,[^/@]*(?=\/|$)/, ''))
+  )
+    return url
   throw new DueqError(
     'connection.invalid',
-    'No connection to a database is given. Set DUEQ_DATABASE_URL or DATABASE_URL to something like postgres://user:password@host:5432/database.',
+    `Expected a connection URL like postgres://user:password@host:5432/database, got ${typeof url === 'string' ? 'something else (not shown: it may hold a password)' : describe(url)}.`,
   )
 }
 
@@ -122,42 +167,23 @@ export function messageId(value: unknown): string {
   })
 }
 
-/**
- * Writes a value as the JSON text that PostgreSQL stores as `jsonb`, at most 1 MB.
- *
- * Refused with `payload.not_json`, because they would change or fail on the way: undefined, functions and symbols, BigInt,
- * NaN and Infinity, integers beyond 2^53, the character U+0000, lone surrogates, cycles. (A property whose value is undefined
- * is left out, as JSON does.) `payload.too_large` above the limit.
- */
-export function jsonText(name: string, value: unknown): string {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-    // Only these can hide something that JSON or jsonb would drop or refuse; most payloads skip the second look.
-    if (text !== undefined && /\\u|\d{16}|e\+|null/.test(text)) JSON.stringify(value, refuseLossy)
-  } catch (error) {
-    throw new DueqError('payload.not_json', `Expected \`${name}\` to be JSON: ${(error as Error).message}.`, {
-      cause: error,
-    })
-  }
-  if (text === undefined)
-    throw new DueqError('payload.not_json', `Expected \`${name}\` to be JSON, got ${describe(value)}.`)
-  const bytes = text.length * 3 <= maxPayloadBytes ? text.length : Buffer.byteLength(text)
-  if (bytes > maxPayloadBytes)
-    throw new DueqError(
-      'payload.too_large',
-      `\`${name}\` has ${bytes} bytes of JSON, the limit is ${maxPayloadBytes}. Store the large part elsewhere and enqueue a reference to it.`,
-      { details: { bytes } },
-    )
-  return text
+/** Checks an array of ids, which may be missing. Raises `option.invalid`. */
+export function messageIds(name: string, value: unknown): string[] | undefined {
+  if (value === undefined) return undefined
+  if (isArray(value)) return readable(`\`${name}\``, () => Array.from(value)).map(messageId)
+  throw new DueqError('option.invalid', `Expected \`${name}\` to be an array of ids, got ${describe(value)}.`, {
+    details: { option: name },
+  })
 }
 
 /** Describes a value for an error: "`30` (number)". */
 export function describe(value: unknown): string {
   if (value === undefined || value === null) return `\`${value}\``
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
-  if (value instanceof Date) return 'an invalid Date'
-  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object'
+  if (typeof value === 'object') {
+    if (dateMs(value) !== undefined) return 'an invalid Date'
+    return isArray(value) ? 'an array' : 'an object'
+  }
   const text = String(value)
   return `\`${text.length > 100 ? `${text.slice(0, 100)}…` : text}\` (${typeof value})`
 }
@@ -170,30 +196,26 @@ function parseDuration(value: unknown): number | undefined {
   return match ? Number(match[1]) * unitMs[match[2]!]! : undefined
 }
 
-function show(bound: Duration): string {
-  return typeof bound === 'number' ? `${bound}ms` : bound
+/** The time of a Date, NaN for an invalid one; undefined for what only looks like one. Asks no code of the caller. */
+function dateMs(value: unknown): number | undefined {
+  try {
+    return Date.prototype.getTime.call(value as Date)
+  } catch {
+    return undefined
+  }
 }
 
-function refuseLossy(key: string, value: unknown): unknown {
-  const at = key ? ` at "${key}"` : ''
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw new Error(`${value}${at} has no JSON form`)
-    if (Number.isInteger(value) && !Number.isSafeInteger(value))
-      throw new Error(`the integer ${value}${at} is beyond 2^53 and would change; pass it as a string`)
-  } else if (typeof value === 'string') {
-    if (value.includes('\u0000'))
-      throw new Error(`the text${at} contains the character U+0000, which PostgreSQL cannot store`)
-    if (/\p{Surrogate}/u.test(value))
-      throw new Error(`the text${at} contains a lone surrogate, which is not valid Unicode`)
-  } else if (value !== null && typeof value === 'object') {
-    for (const name of Object.keys(value)) {
-      if (name.includes('\u0000')) throw new Error('a property name contains the character U+0000')
-      if (/\p{Surrogate}/u.test(name)) throw new Error('a property name contains a lone surrogate')
-    }
-    if (Array.isArray(value) && value.some((item) => ['undefined', 'function', 'symbol'].includes(typeof item)))
-      throw new Error(`the array${at} contains something that JSON would turn into null`)
+/** A revoked Proxy throws even here. */
+function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
   }
-  return value
+}
+
+function show(bound: Duration): string {
+  return typeof bound === 'number' ? `${bound}ms` : bound
 }
 
 /** The known word at the smallest edit distance, if that is small enough to be a slip. */

@@ -3,8 +3,18 @@
 import { issuesText, validate } from './claim.js'
 import type { QueueDefinition } from './definition.js'
 import type { Query } from './driver.js'
-import { DueqError } from './errors.js'
-import { type Duration, durationMs, type Instant, instantText, jsonText, knownOptions, wholeNumber } from './options.js'
+import { DueqError, isDueqError } from './errors.js'
+import { jsonText } from './json.js'
+import {
+  type Duration,
+  durationMs,
+  type Instant,
+  instantText,
+  knownOptions,
+  readable,
+  saying,
+  wholeNumber,
+} from './options.js'
 import type { Enqueued, Enqueueing, Statements } from './statements.js'
 import { createRest } from './turns.js'
 
@@ -56,19 +66,27 @@ export async function enqueueAll<In>(
   queue: QueueDefinition,
   items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
 ): Promise<Enqueued[]> {
-  if (typeof items === 'object' && items !== null && Symbol.asyncIterator in items)
-    return enqueueChunks(query, statements, queue, items)
-  if (typeof items !== 'object' || items === null || !(Symbol.iterator in items))
+  if (isIterable(items, Symbol.asyncIterator)) return enqueueChunks(query, statements, queue, items)
+  if (!isIterable(items, Symbol.iterator))
     throw new DueqError('option.invalid', 'Expected `enqueueMany` to get an array (or an iterable) of { payload, … }.')
   const messages: Enqueueing[] = []
   const rest = createRest()
   let chars = 0
-  for (const item of items) {
-    const message = await prepareItem(queue, item, messages.length)
-    chars += charsOf(message)
-    if (chars > maxArrayChars) throw arrayTooLarge(messages.length)
-    messages.push(message)
-    await rest()
+  try {
+    for (const item of items) {
+      const message = await prepareItem(queue, item, messages.length)
+      chars += charsOf(message)
+      if (chars > maxArrayChars) throw arrayTooLarge(messages.length)
+      messages.push(message)
+      await rest()
+    }
+  } catch (error) {
+    if (isDueqError(error)) throw error
+    throw new DueqError(
+      'option.invalid',
+      `Nothing was enqueued: the iterable of \`enqueueMany\` threw after ${messages.length} messages: ${saying(error)}.`,
+      { cause: error },
+    )
   }
   return messages.length === 0 ? [] : statements.enqueueMany(query, queue.name, messages)
 }
@@ -91,6 +109,14 @@ async function enqueueChunks<In>(
     chars = 0
   }
   let count = 0
+  const stopped = (error: unknown): DueqError => {
+    const reason = isDueqError(error) ? error.message : `${saying(error)}.`
+    return new DueqError(
+      'enqueue.incomplete',
+      `enqueueMany stopped after ${committed.length} committed messages: ${reason} Go on with the message after those.`,
+      { cause: error, details: { committed } },
+    )
+  }
   try {
     for await (const item of items) {
       const message = await prepareItem(queue, item, count++)
@@ -101,11 +127,7 @@ async function enqueueChunks<In>(
     await flush()
     return committed
   } catch (error) {
-    throw new DueqError(
-      'enqueue.incomplete',
-      `enqueueMany stopped after ${committed.length} committed messages: ${(error as Error).message} Go on with the message after those.`,
-      { cause: error, details: { committed } },
-    )
+    throw stopped(error)
   }
 }
 
@@ -121,11 +143,16 @@ function arrayTooLarge(index: number): DueqError {
   )
 }
 
+function isIterable(value: unknown, key: symbol): value is Iterable<never> & AsyncIterable<never> {
+  const look = (): boolean => typeof (value as { readonly [key: symbol]: unknown })[key] === 'function'
+  return typeof value === 'object' && value !== null && readable('what `enqueueMany` gets', look)
+}
+
 async function prepareItem(queue: QueueDefinition, item: EnqueueItem<unknown>, index: number): Promise<Enqueueing> {
   try {
-    if (typeof item === 'object' && item !== null && !('payload' in item))
-      throw new DueqError('option.invalid', 'Expected { payload, delay?, at?, … }, got an object without `payload`.')
     knownOptions('a message', item ?? null, ['payload', ...optionNames])
+    if (!('payload' in item))
+      throw new DueqError('option.invalid', 'Expected { payload, delay?, at?, … }, got an object without `payload`.')
     return await prepare(queue, item.payload, item)
   } catch (error) {
     if (!(error instanceof DueqError)) throw error
@@ -155,7 +182,10 @@ async function prepare(queue: QueueDefinition, payload: unknown, options: Enqueu
       'option.invalid',
       'Expected `dedupKey` to be a string of 1 to 512 bytes, without U+0000 and lone surrogates.',
     )
-  if (headers !== undefined && (typeof headers !== 'object' || headers === null || Array.isArray(headers)))
+  if (
+    headers !== undefined &&
+    (typeof headers !== 'object' || headers === null || readable('`headers`', () => Array.isArray(headers)))
+  )
     throw new DueqError('headers.invalid', 'Expected `headers` to be an object.')
   if (queue.payload) {
     const result = await validate(queue.payload, payload)

@@ -9,7 +9,7 @@ import { DueqError } from './errors.js'
 import type { Handler } from './handlers.js'
 import { iterate, type MessagesOptions } from './iterate.js'
 import type { Message } from './message.js'
-import { knownOptions, messageId, wholeNumber } from './options.js'
+import { describe, knownOptions, messageIds, wholeNumber } from './options.js'
 import { type EnqueueItem, type EnqueueOptions, enqueueAll, enqueueOne } from './produce.js'
 import type { Enqueued, Statements } from './statements.js'
 import type { QueueStats } from './statements-operate.js'
@@ -69,8 +69,6 @@ export function createProducer<In>(query: Query, statements: Statements, queue: 
 export function createHandle<In, Out>(client: Client, queue: QueueDefinition): QueueHandle<In, Out> {
   const { query, statements } = client
   const { name } = queue
-  const ids = (given: readonly string[] | undefined): string[] | undefined => given?.map(messageId)
-
   /** Reads the stored settings, and tells once where the declared ones differ. */
   const compareSettings = async (): Promise<void> => {
     const [stored] = await statements.settings(query, name)
@@ -109,15 +107,28 @@ export function createHandle<In, Out>(client: Client, queue: QueueDefinition): Q
     resume: () => statements.resumeQueue(query, name),
     async redrive(options = {}) {
       knownOptions('redrive', options, ['ids', 'max'])
-      return statements.redrive(query, name, ids(options.ids), wholeNumber('max', options.max ?? 1000, 1, 10_000))
+      return statements.redrive(
+        query,
+        name,
+        messageIds('ids', options.ids),
+        wholeNumber('max', options.max ?? 1000, 1, 10_000),
+      )
     },
     async purge(options = {}) {
       knownOptions('purge', options, ['includeLeased'])
-      return untilNone(() => statements.purge(query, name, 10_000, options.includeLeased === true))
+      const { includeLeased = false } = options
+      if (typeof includeLeased !== 'boolean')
+        throw new DueqError(
+          'option.invalid',
+          `Expected \`includeLeased\` to be true or false, got ${describe(includeLeased)}.`,
+          { details: { option: 'includeLeased' } },
+        )
+      return untilNone(() => statements.purge(query, name, 10_000, includeLeased))
     },
     async purgeDead(options = {}) {
       knownOptions('purgeDead', options, ['ids'])
-      return untilNone(() => statements.purgeDead(query, name, ids(options.ids), 10_000))
+      const ids = messageIds('ids', options.ids)
+      return untilNone(() => statements.purgeDead(query, name, ids, 10_000))
     },
     drop: () => statements.dropQueue(query, name),
   }

@@ -1,6 +1,6 @@
 // The SQL statements for those who operate queues. Calls of functions and reads of views; see statements.ts for the rules.
 import type { Query } from './driver.js'
-import { createRest } from './turns.js'
+import { firstColumn, instant, interval, number } from './text-form.js'
 
 /** The stored settings of a queue; durations in ms. */
 export type StoredSettings = {
@@ -206,45 +206,4 @@ export function operatorStatements(schema: string) {
       }))
     },
   }
-}
-
-/** The first column of the first row. */
-export async function firstColumn(
-  query: Query,
-  text: string,
-  params: readonly (string | null)[],
-): Promise<string | null> {
-  return (await query(text, params))[0]?.[0] ?? null
-}
-
-/** PostgreSQL writes an instant as a JSON string; the quotes go. */
-export function instant(json: string | null): string | null {
-  return json === null ? null : json.slice(1, -1)
-}
-
-/**
- * Milliseconds as an interval, to the microsecond. In hours and a rest, because before PostgreSQL 15 no field of an
- * interval goes beyond 2^31 (24 days of milliseconds), and because days are not always of 24 hours.
- */
-export function interval(ms: number | undefined): string | null {
-  if (ms === undefined) return null
-  const hours = Math.floor(ms / 3_600_000)
-  return `${hours} hours ${Number((ms - hours * 3_600_000).toFixed(3))} milliseconds`
-}
-
-/** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two; none as empty. */
-export async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
-  const rest = createRest()
-  const elements: string[] = []
-  for (const item of items) {
-    elements.push(`"${(pick(item) ?? '').replace(/["\\]/g, '\\$&')}"`)
-    const pause = rest()
-    if (pause) await pause
-  }
-  return `{${elements.join()}}`
-}
-
-/** A number as text. */
-export function number(value: number | undefined): string | null {
-  return value === undefined ? null : String(value)
 }

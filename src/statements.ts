@@ -7,8 +7,10 @@
 // name of its own, or a driver that gives rows as objects would lose some. Functions of PostgreSQL are called as pg_catalog's:
 // a `public.to_json(timestamptz)` fits better than the one for any type, wherever it is on the search path.
 import type { Query, Row } from './driver.js'
+import { DueqError } from './errors.js'
 import { doctorStatements } from './statements-doctor.js'
-import { arrayLiteral, firstColumn, instant, interval, number, operatorStatements } from './statements-operate.js'
+import { operatorStatements } from './statements-operate.js'
+import { arrayLiteral, firstColumn, instant, interval, number } from './text-form.js'
 
 /** A claimed message as it comes from the database. Instants are ISO text with microseconds. */
 export type Delivery = {
@@ -83,7 +85,7 @@ export function statements(schema: string) {
         m.dedupKey ?? null,
         m.headers ?? null,
       ])
-      return enqueued(row!)
+      return enqueued(row)
     },
 
     async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[]): Promise<Enqueued[]> {
@@ -212,8 +214,17 @@ export function outcomeLookup(
 
 // --- internal ---
 
-function enqueued(row: Row): Enqueued {
-  return { id: row[0]!, created: row[1] === 'true' }
+function enqueued(row: Row | undefined): Enqueued {
+  return { id: given(row)[0]!, created: row![1] === 'true' }
+}
+
+/** The row that a statement always gives, unless something between us and the database loses rows. */
+function given(row: Row | undefined): Row {
+  if (row) return row
+  throw new DueqError(
+    'connection.invalid',
+    'The connection gave no row for a statement that has one: it must give all rows.',
+  )
 }
 
 function outcome(row: Row): Outcome {
@@ -221,7 +232,7 @@ function outcome(row: Row): Outcome {
 }
 
 function polled(rows: readonly Row[]): Polled {
-  const last = rows[rows.length - 1]!
+  const last = given(rows[rows.length - 1])
   return {
     deliveries: rows.slice(0, -1).map(delivery),
     polledAt: instant(last[11]!)!,

@@ -18,10 +18,11 @@ const layers = [
   ['connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['listener'],
   ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
-  ['definition'],
+  ['definition', 'json'],
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'events'],
+  ['text-form'],
   ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
   ['errors'],
 ]

@@ -1,0 +1,56 @@
+// How values travel to PostgreSQL and back: as text, in a form that no setting of the server or of a driver changes.
+import type { Query } from './driver.js'
+import { createRest } from './turns.js'
+
+/** The first column of the first row. */
+export async function firstColumn(
+  query: Query,
+  text: string,
+  params: readonly (string | null)[],
+): Promise<string | null> {
+  return (await query(text, params))[0]?.[0] ?? null
+}
+
+/**
+ * PostgreSQL writes an instant as a JSON string; the quotes go. Two of its forms JavaScript cannot read, and both are in reach
+ * of an `at` in the past: years BC, and zones of former times, which were off by seconds as well.
+ */
+export function instant(json: string | null): string | null {
+  if (json === null) return null
+  const text = json.slice(1, -1)
+  const old = /^(\d{4,6})(-.*?)([+-])(\d\d):(\d\d)(?::(\d\d))?( BC)?$/.exec(text)
+  if (!old || (old[6] === undefined && old[7] === undefined)) return text
+  const [, year, rest, sign, hours, minutes, seconds = '0', isBc] = old
+  const micros = /\.(\d+)$/.exec(rest!)?.[1]
+  const astronomical = isBc ? `-${String(Number(year) - 1).padStart(6, '0')}` : year
+  const zoneMs = (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * (sign === '-' ? -1000 : 1000)
+  const utc = new Date(Date.parse(`${astronomical}${rest!.replace(/\.\d+$/, '')}Z`) - zoneMs).toISOString()
+  return micros === undefined ? utc : utc.replace('.000Z', `.${micros}Z`)
+}
+
+/**
+ * Milliseconds as an interval, to the microsecond. In hours and a rest, because before PostgreSQL 15 no field of an
+ * interval goes beyond 2^31 (24 days of milliseconds), and because days are not always of 24 hours.
+ */
+export function interval(ms: number | undefined): string | null {
+  if (ms === undefined) return null
+  const hours = Math.floor(ms / 3_600_000)
+  return `${hours} hours ${Number((ms - hours * 3_600_000).toFixed(3))} milliseconds`
+}
+
+/** A number as text. */
+export function number(value: number | undefined): string | null {
+  return value === undefined ? null : String(value)
+}
+
+/** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two; none as empty. */
+export async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
+  const rest = createRest()
+  const elements: string[] = []
+  for (const item of items) {
+    elements.push(`"${(pick(item) ?? '').replace(/["\\]/g, '\\$&')}"`)
+    const pause = rest()
+    if (pause) await pause
+  }
+  return `{${elements.join()}}`
+}

@@ -22,7 +22,8 @@ export function instant(json: string | null): string | null {
   if (!old || (old[6] === undefined && old[7] === undefined)) return text
   const [, year, rest, sign, hours, minutes, seconds = '0', isBc] = old
   const micros = /\.(\d+)$/.exec(rest!)?.[1]
-  const astronomical = isBc ? `-${String(Number(year) - 1).padStart(6, '0')}` : year
+  const yearsBefore = Number(year) - 1 // the year before 1 is 1 BC here, and 0 in ISO 8601
+  const astronomical = !isBc ? year : yearsBefore === 0 ? '0000' : `-${String(yearsBefore).padStart(6, '0')}`
   const zoneMs = (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * (sign === '-' ? -1000 : 1000)
   const utc = new Date(Date.parse(`${astronomical}${rest!.replace(/\.\d+$/, '')}Z`) - zoneMs).toISOString()
   return micros === undefined ? utc : utc.replace('.000Z', `.${micros}Z`)

@@ -63,10 +63,12 @@ export async function enqueueFile(
   try {
     for await (const next of orIdle(splitLines(chunks), () => chunk.length > 0)) {
       if (next !== idle) {
-        const { line, text } = next
+        const { line, text: bytes } = next
         report.lines = line
-        readBytes += Buffer.byteLength(text) + 1
-        if (line < fromLine || text.trim() === '') continue
+        readBytes += bytes.length + 1
+        if (line < fromLine) continue
+        const text = decodeLine(line, bytes)
+        if (text.trim() === '') continue
         chunk.push({ line, item: parseLine(line, text) })
         if (chunk.length < chunkSize) continue
       }
@@ -114,15 +116,16 @@ async function* orIdle<T>(items: AsyncIterable<T>, isWaiting: () => boolean): As
   }
 }
 
+/** Opens the file for its bytes, each as one character. */
 async function open(
   file: string,
   signal: AbortSignal,
 ): Promise<{ readonly chunks: AsyncIterable<string>; readonly bytes?: number }> {
   const read = (stream: Readable): AsyncIterable<string> => readable(file, addAbortSignal(signal, stream), signal)
-  if (file === '-') return { chunks: read(process.stdin.setEncoding('utf8')) }
+  if (file === '-') return { chunks: read(process.stdin.setEncoding('latin1')) }
   try {
     const { size } = await stat(file)
-    return { chunks: read(createReadStream(file, 'utf8')), bytes: size }
+    return { chunks: read(createReadStream(file, 'latin1')), bytes: size }
   } catch (error) {
     throw unreadable(file, error)
   }
@@ -138,6 +141,17 @@ async function* readable(file: string, stream: Readable, signal: AbortSignal): A
 
 function unreadable(file: string, error: unknown): DueqError {
   return new DueqError('file.unreadable', `Cannot read ${file}: ${(error as Error).message}.`, { cause: error })
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Decodes one line: bytes that are no UTF-8 would else be enqueued as replacement characters. */
+function decodeLine(line: number, bytes: string): string {
+  try {
+    return utf8.decode(Buffer.from(bytes, 'latin1'))
+  } catch (error) {
+    throw new DueqError('line.invalid', `Line ${line} is not UTF-8 text.`, { cause: error })
+  }
 }
 
 function parseLine(line: number, text: string): EnqueueItem<unknown> {

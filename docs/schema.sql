@@ -1615,7 +1615,7 @@ declare
   v_attempts integer[];
 begin
   if cardinality(ids) is distinct from cardinality(attempts) then
-    perform _invalid('attempts', format('as long as ids (%s)', cardinality(ids)), cardinality(attempts)::text);
+    perform _invalid('attempts', format('as long as ids (%s)', coalesce(cardinality(ids)::text, 'null')), cardinality(attempts)::text);
   elsif cardinality(ids) = 0 then
     return ids;
   end if;
@@ -1763,7 +1763,7 @@ CREATE OR REPLACE FUNCTION _unknown_queue(queue text)
 AS $function$
 begin
   raise exception using errcode = 'DQ001',
-    message = format('queue "%s" does not exist', queue),
+    message = format('queue "%s" does not exist', left(queue, 200)),
     hint = 'Create it first: create_queue(queue => ''…'') in SQL, ensure([…]) in TypeScript, `dueq queue create` on the command line.';
 end
 $function$;

@@ -37,7 +37,7 @@ language plpgsql volatile
 as $$
 begin
   raise exception using errcode = 'DQ001',
-    message = format('queue "%s" does not exist', queue),
+    message = format('queue "%s" does not exist', left(queue, 200)),
     hint = 'Create it first: create_queue(queue => ''…'') in SQL, ensure([…]) in TypeScript, `dueq queue create` on the command line.';
 end
 $$;

@@ -42,7 +42,7 @@ declare
   v_attempts integer[];
 begin
   if cardinality(ids) is distinct from cardinality(attempts) then
-    perform _invalid('attempts', format('as long as ids (%s)', cardinality(ids)), cardinality(attempts)::text);
+    perform _invalid('attempts', format('as long as ids (%s)', coalesce(cardinality(ids)::text, 'null')), cardinality(attempts)::text);
   elsif cardinality(ids) = 0 then
     return ids;
   end if;

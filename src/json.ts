@@ -38,7 +38,7 @@ export function jsonText(name: string, value: unknown): string {
 // --- internal ---
 
 function refuseLossy(key: string, value: unknown): unknown {
-  const at = key ? ` at "${key}"` : ''
+  const at = key ? ` at "${key.length > 100 ? `${key.slice(0, 100)}…` : key}"` : ''
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new Error(`${value}${at} has no JSON form`)
     if (Number.isInteger(value) && !Number.isSafeInteger(value))

@@ -178,7 +178,7 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     payload: parts.payload,
     headers: delivery.headers === null ? {} : JSON.parse(delivery.headers),
     priority: delivery.priority,
-    dueAt: new Date(Math.floor(dueAtMs)), // a Date rounds towards 1970 by itself
+    dueAt: new Date(delivery.dueAt),
     enqueuedAt: new Date(delivery.enqueuedAt),
     leaseEndsAt: new Date(delivery.leaseEndsAt),
     get latenessMs() {

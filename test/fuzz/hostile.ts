@@ -135,8 +135,11 @@ class Recipe {
 export function cooked(value: unknown): unknown {
   if (value instanceof Recipe) return value.make()
   if (Array.isArray(value)) return value.map(cooked)
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, cooked(inner)]))
+  if (typeof value !== 'object' || value === null) return value
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return value
+  const made = Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, cooked(inner)]))
+  return prototype === null ? Object.setPrototypeOf(made, null) : made
 }
 
 const cycle: unknown[] = []

@@ -24,7 +24,7 @@ export function fuzz<T extends [unknown, ...unknown[]]>(
   arbitraries: { readonly [K in keyof T]: fc.Arbitrary<T[K]> },
   holds: (...args: T) => Promise<unknown> | unknown,
 ): void {
-  const numRuns = Math.max(5, Math.round((total * share) / shares))
+  const numRuns = Math.max(2, Math.round((total * share) / shares))
   it(
     `${title} (${numRuns} cases)`,
     async () => {

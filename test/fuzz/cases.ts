@@ -10,7 +10,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { cooked } from './hostile.js'
 
-const total = Number(process.env['DUEQ_FUZZ_CASES'] ?? 4_000)
+const total = Number(process.env['DUEQ_FUZZ_CASES'] ?? 3_000)
 const seed = Number(process.env['DUEQ_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const caseDeadlineMs = 10_000
 
@@ -38,7 +38,7 @@ export function fuzz<T extends [unknown, ...unknown[]]>(
         cause: result.errorInstance,
       })
     },
-    60_000 + numRuns * 100,
+    60_000 + numRuns * 1_000,
   )
 }
 

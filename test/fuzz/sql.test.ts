@@ -12,9 +12,23 @@ import { printable } from './hostile.js'
 const ownStates = ['DQ001', 'DQ002', 'DQ003', 'DQ004', 'DQ005', 'DQ006']
 /**
  * Raised by PostgreSQL while it reads an argument, before a function is called: no such number, interval, instant, JSON,
- * array or boolean (22P02, 22007, 22008, 22009, 22003, 22015, 2202E, 22P05), a NUL (22021), JSON too deep (54001).
+ * array or boolean (22P02, 22007, 22008, 22009, 22003, 22015, 2202E, 22P05), no such time zone (22023), a NUL (22021), JSON
+ * too deep or an array too large (54001, 54000).
  */
-const inputStates = ['22P02', '22007', '22008', '22009', '22003', '22015', '2202E', '22P05', '22021', '54001', '54000']
+const inputStates = [
+  '22P02',
+  '22007',
+  '22008',
+  '22009',
+  '22003',
+  '22015',
+  '2202E',
+  '22P05',
+  '22023',
+  '22021',
+  '54001',
+  '54000',
+]
 
 let engine: Engine
 beforeAll(async () => {

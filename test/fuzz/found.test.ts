@@ -85,7 +85,7 @@ it.each([
   const own = await test.queue()
   await test.sql.unsafe(`select ${test.schema}.enqueue('${own.name}', '1', at => '${at}')`)
   const url = Object.assign(new URL(test.url), { search: `?TimeZone=${timeZone}` }).href
-  const [message] = await test.another({ url }).queue(own.name).dequeue()
+  const [message] = await test.anotherByUrl({ url }).queue(own.name).dequeue()
   expect(message!.dueAt.toISOString()).toBe(iso)
   expect(message!.latenessMs).toBeGreaterThan(0)
 })

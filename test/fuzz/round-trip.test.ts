@@ -21,7 +21,7 @@ beforeAll(async () => {
   const url = Object.assign(new URL(test.url), { search: `?options=${encodeURIComponent(options)}` }).href
   sql = postgres(test.url, { max: 2, onnotice: () => {}, connection: { TimeZone: 'America/St_Johns' } })
   pool = new pg.Pool({ connectionString: test.url, max: 2, options })
-  clients = { url: test.another({ url }), 'postgres.js': test.another({ sql }), pg: test.another({ pool }) }
+  clients = { url: test.anotherByUrl({ url }), 'postgres.js': test.another({ sql }), pg: test.another({ pool }) }
 })
 afterAll(async () => {
   await Promise.all([sql.end(), pool.end()])

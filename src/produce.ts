@@ -109,14 +109,6 @@ async function enqueueChunks<In>(
     chars = 0
   }
   let count = 0
-  const stopped = (error: unknown): DueqError => {
-    const reason = isDueqError(error) ? error.message : `${saying(error)}.`
-    return new DueqError(
-      'enqueue.incomplete',
-      `enqueueMany stopped after ${committed.length} committed messages: ${reason} Go on with the message after those.`,
-      { cause: error, details: { committed } },
-    )
-  }
   try {
     for await (const item of items) {
       const message = await prepareItem(queue, item, count++)
@@ -127,7 +119,12 @@ async function enqueueChunks<In>(
     await flush()
     return committed
   } catch (error) {
-    throw stopped(error)
+    const reason = isDueqError(error) ? error.message : `${saying(error)}.`
+    throw new DueqError(
+      'enqueue.incomplete',
+      `enqueueMany stopped after ${committed.length} committed messages: ${reason} Go on with the message after those.`,
+      { cause: error, details: { committed } },
+    )
   }
 }
 

@@ -115,8 +115,8 @@ describe('array literals', () => {
     'keep every text apart',
     50,
     [fc.array(fc.option(fc.oneof(printable, fc.constantFrom(...fragments))))],
-    (values) => {
-      expect(readLiteral(arrayLiteral(values))).toEqual(values)
+    async (values) => {
+      expect(readLiteral(await arrayLiteral(values, (value) => value))).toEqual(values)
     },
   )
 })

@@ -1,7 +1,7 @@
 /**
  * An embedded server of a test's own, for what no shared server can bear. It does not matter where the server of the run
  * comes from: wherever embedded binaries exist, such a test runs on the major version under test, or on the installed one
- * where that version has none.
+ * where that version has none or is too old for what the test is about.
  */
 import { inject, type TestContext } from 'vitest'
 import {
@@ -11,15 +11,19 @@ import {
   startEmbedded,
 } from '../../src/cli/embedded.js'
 
+/** What a test needs; `since` is the first major version that can do what the test is about. */
+export type OwnServerOptions = Omit<EmbeddedOptions, 'major'> & { readonly since?: number }
+
 /** Starts a server; skips the test where this platform has no binaries. */
-export async function startOwnServer(test: TestContext, options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
-  try {
-    return await startEmbedded({ major: inject('serverMajor'), ...options }).catch(async (error: unknown) => {
-      if (error instanceof EmbeddedUnavailableError) return await startEmbedded(options)
-      throw error
-    })
-  } catch (error) {
-    if (error instanceof EmbeddedUnavailableError) test.skip(error.message)
-    throw error
+export async function startOwnServer(test: TestContext, options: OwnServerOptions = {}): Promise<EmbeddedServer> {
+  const { since = 0, ...rest } = options
+  const under = inject('serverMajor')
+  for (const major of under < since ? [{}] : [{ major: under }, {}]) {
+    try {
+      return await startEmbedded({ ...rest, ...major })
+    } catch (error) {
+      if (!(error instanceof EmbeddedUnavailableError)) throw error
+    }
   }
+  return test.skip('There are no PostgreSQL binaries for this platform')
 }

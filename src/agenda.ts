@@ -1,7 +1,7 @@
 // When a consumer looks next: the earliest of what it knows (a notification, the next ready_at, a retry) and the poll
 // interval. Instants of the database are turned into instants of this process by the last answer, which carries both.
 import { epochMs } from './message.js'
-import type { Polled } from './statements.js'
+import type { Polled } from './statements-poll.js'
 
 /** What a look found. `receivedAt` by `performance.now()`, `polledAtMs` by the clock of the database. */
 export type Look = {

@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
 import { DueqError, thrownText } from './errors.js'
 import { createMessage, epochMs, type MessageControl } from './message.js'
-import type { Delivery, Polled } from './statements.js'
+import type { Delivery, Polled } from './statements-poll.js'
 
 /** What to claim. `leaseMs` undefined: the lease of the queue. */
 export type Claim = {

@@ -9,7 +9,8 @@ import { type Connection, type Query, transactionQuery } from './driver.js'
 import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, Leases } from './lease.js'
 import { type Duration, describe, durationMs, knownOptions } from './options.js'
-import type { Delivery, Statements } from './statements.js'
+import type { Statements } from './statements.js'
+import type { Delivery } from './statements-poll.js'
 
 /** A message that this process holds under a lease. */
 export type Message<Payload = unknown> = MessageVerbs & {

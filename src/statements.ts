@@ -1,5 +1,6 @@
-// Every SQL statement in the life of a message: calls of the functions of the schema, nothing else. Those for operators are
-// in statements-operate.ts; there is no SQL anywhere else in the library.
+// Every SQL statement in the life of a message: calls of the functions of the schema, nothing else. The one of a
+// consumer is in statements-poll.ts, those of operators are in statements-operate.ts and statements-doctor.ts; there is no SQL
+// anywhere else in the library.
 //
 // Arguments are named and columns are listed, so that a later schema can add some. Parameters are text with a cast behind
 // them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
@@ -7,45 +8,10 @@
 // name of its own, or a driver that gives rows as objects would lose some. Functions of PostgreSQL are called as pg_catalog's:
 // a `public.to_json(timestamptz)` fits better than the one for any type, wherever it is on the search path.
 import type { Query, Row } from './driver.js'
-import { DueqError } from './errors.js'
 import { doctorStatements } from './statements-doctor.js'
 import { operatorStatements } from './statements-operate.js'
-import { arrayLiteral, firstColumn, instant, interval, number } from './text-form.js'
-
-/** A claimed message as it comes from the database. Instants are ISO text with microseconds. */
-export type Delivery = {
-  readonly id: string
-  readonly attempt: number
-  readonly payload: string
-  readonly headers: string | null
-  readonly priority: number
-  readonly dueAt: string
-  readonly enqueuedAt: string
-  readonly leaseEndsAt: string
-  readonly failures: number
-  readonly lapses: number
-  /** It has lapsed for half of its budget: to be handled alone. */
-  readonly isSuspect: boolean
-}
-
-/** What a poll asks for. `leaseMs` undefined: the lease of the queue. `handlers`: how many messages start at once. */
-export type Poll = {
-  readonly max: number
-  readonly leaseMs: number | undefined
-  readonly consumer: string
-  readonly handlers: number
-}
-
-/** What a poll gives: the messages, the time of the database, and when to look again. */
-export type Polled = {
-  readonly deliveries: readonly Delivery[]
-  /** The time of the database at the claim. */
-  readonly polledAt: string
-  /** The next instant at which there may be something, null where nothing is known. */
-  readonly nextReadyAt: string | null
-  /** The longest time to sleep, in ms. */
-  readonly pollIntervalMs: number
-}
+import { pollStatement } from './statements-poll.js'
+import { arrayLiteral, firstColumn, given, instant, interval, number } from './text-form.js'
 
 /** A message to enqueue, in the terms of SQL. `delayMs` and `at` exclude each other. */
 export type Enqueueing = {
@@ -70,8 +36,8 @@ export function statements(schema: string) {
   // text 'null' where a session has `array_nulls` off, and as a dedup key that would swallow messages.
   const sparse = (n: number): string => `pg_catalog.array_replace($${n}::text::text[], '', null)`
   const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[]) as e order by e.ordinality`
-  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, pg_catalog.to_json(p.due_at)::text as due_at, pg_catalog.to_json(p.enqueued_at)::text as enqueued_at, pg_catalog.to_json(p.lease_ends_at)::text as lease_ends_at, p.failures::text, p.lapses::text, p.is_suspect::text, pg_catalog.to_json(p.polled_at)::text as polled_at, pg_catalog.to_json(p.next_ready_at)::text as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval from ${f}poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer) as p`
   return {
+    ...pollStatement(schema),
     ...operatorStatements(schema),
     ...doctorStatements(schema),
 
@@ -101,12 +67,6 @@ export function statements(schema: string) {
         await column((m) => m.headers ?? null),
       ])
       return rows.map(enqueued)
-    },
-
-    async poll(query: Query, queue: string, poll: Poll, onLate: (late: Polled) => void): Promise<Polled> {
-      const { max, leaseMs, consumer, handlers } = poll
-      const params = [queue, String(max), interval(leaseMs), consumer, String(handlers)]
-      return polled(await query(pollText, params, (rows) => onLate(polled(rows))))
     },
 
     async ack(query: Query, id: string, attempt: number): Promise<boolean> {
@@ -218,41 +178,6 @@ function enqueued(row: Row | undefined): Enqueued {
   return { id: given(row)[0]!, created: row![1] === 'true' }
 }
 
-/** The row that a statement always gives, unless something between us and the database loses rows. */
-function given(row: Row | undefined): Row {
-  if (row) return row
-  throw new DueqError(
-    'connection.invalid',
-    'The connection gave no row for a statement that has one: it must give all rows.',
-  )
-}
-
 function outcome(row: Row): Outcome {
   return { id: row[0]!, outcome: row[1] as Outcome['outcome'], attempt: Number(row[2]) }
-}
-
-function polled(rows: readonly Row[]): Polled {
-  const last = given(rows[rows.length - 1])
-  return {
-    deliveries: rows.slice(0, -1).map(delivery),
-    polledAt: instant(last[11]!)!,
-    nextReadyAt: instant(last[12]!),
-    pollIntervalMs: Number(last[13]) * 1000,
-  }
-}
-
-function delivery(row: Row): Delivery {
-  return {
-    id: row[0]!,
-    attempt: Number(row[1]),
-    payload: row[2]!,
-    headers: row[3]!,
-    priority: Number(row[4]),
-    dueAt: instant(row[5]!)!,
-    enqueuedAt: instant(row[6]!)!,
-    leaseEndsAt: instant(row[7]!)!,
-    failures: Number(row[8]),
-    lapses: Number(row[9]),
-    isSuspect: row[10] === 'true',
-  }
 }

@@ -1,5 +1,6 @@
 // How values travel to PostgreSQL and back: as text, in a form that no setting of the server or of a driver changes.
-import type { Query } from './driver.js'
+import type { Query, Row } from './driver.js'
+import { DueqError } from './errors.js'
 import { createRest } from './turns.js'
 
 /** The first column of the first row. */
@@ -9,6 +10,15 @@ export async function firstColumn(
   params: readonly (string | null)[],
 ): Promise<string | null> {
   return (await query(text, params))[0]?.[0] ?? null
+}
+
+/** The row that a statement always gives, unless something between us and the database loses rows. */
+export function given(row: Row | undefined): Row {
+  if (row) return row
+  throw new DueqError(
+    'connection.invalid',
+    'The connection gave no row for a statement that has one: it must give all rows.',
+  )
 }
 
 /**

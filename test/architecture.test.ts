@@ -21,7 +21,7 @@ const layers = [
   ['definition', 'json'],
   ['statements'],
   ['statements-doctor'],
-  ['statements-operate', 'events'],
+  ['statements-operate', 'statements-poll', 'events'],
   ['text-form'],
   ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
   ['errors'],
@@ -59,7 +59,7 @@ test('only the statements and the migrations speak SQL', () => {
       text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''),
     ),
   )
-  const allowed = /^(statements(-operate|-doctor)?|migrate|driver)\.ts$|^cli\/embedded/
+  const allowed = /^(statements(-poll|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/embedded/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

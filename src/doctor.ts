@@ -3,8 +3,9 @@
 //
 // Invariant: a check that fails, or that cannot be made, is a row of the report and hides no other. Only without a connection,
 // or without any dueq in the schema, is there nothing to report on, and the doctor rejects.
+
+import { fromDatabase } from './database-errors.js'
 import { isPostgresJs, type Query } from './driver.js'
-import { fromDatabase } from './errors.js'
 import type { DueqEvent } from './events.js'
 import { epochMs } from './message.js'
 import { type ListenSource, listenSource, openListener, openPool, type Pool, type Source } from './pool.js'

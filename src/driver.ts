@@ -3,7 +3,8 @@
 //
 // Columns are read by position and every column is cast to text in the statement, so neither camel-case transforms nor
 // bigint, date or JSON parsers of a shared connection can change what dueq reads.
-import { DueqError, fromDatabase } from './errors.js'
+import { fromDatabase } from './database-errors.js'
+import { DueqError } from './errors.js'
 
 /** One row: the columns in the order of the statement, as text. */
 export type Row = readonly (string | null)[]

@@ -7,7 +7,8 @@
 // handler still runs is never given back, because then two would work on it; a lease is kept no longer than somebody here
 // works on its message, or the message would never come again.
 import type { Client } from './client.js'
-import { DueqError, fromDatabase } from './errors.js'
+import { fromDatabase } from './database-errors.js'
+import { DueqError } from './errors.js'
 import type { Message, MessageControl } from './message.js'
 import { giveBack, settleReturned, settleThrown } from './settle.js'
 

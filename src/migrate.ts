@@ -8,7 +8,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Client } from 'pg'
-import { DueqError, fromDatabase } from './errors.js'
+import { fromDatabase } from './database-errors.js'
+import { DueqError } from './errors.js'
 import { type Duration, databaseUrl, describe, durationMs, knownOptions, schemaName } from './options.js'
 
 /** What `migrate`, `migrationStatus` and `migrationSql` take. */

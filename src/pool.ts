@@ -9,8 +9,9 @@
 // been sent. The driver's own pool sends statements behind each other, and notices no connection that went silent.
 import postgres from 'postgres'
 import { cutOff, sockets } from './cut-off.js'
+import { fromDatabase } from './database-errors.js'
 import { isPg, isPostgresJs, type Query, queryOf } from './driver.js'
-import { DueqError, fromDatabase } from './errors.js'
+import { DueqError } from './errors.js'
 
 /** Where statements run: given by the user, or a URL to connect to. */
 export type Source =
@@ -139,7 +140,8 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
         return await within(deadline - performance.now(), deadlineMs, queryOf(place.sql)(text, params))
       } catch (cause) {
         const error = fromDatabase(cause)
-        if (error.isOutcomeUnknown || error.code === 'database.unreachable') drop(place)
+        // A server that has become a standby takes no writes any more: the next connection may find the primary.
+        if (error.isOutcomeUnknown || /^database\.(unreachable|read_only)$/.test(error.code)) drop(place)
         throw error
       } finally {
         giveBack(place)

@@ -1,7 +1,9 @@
 // Whether this client and the schema in the database fit. Looked at before the first statement, once. A schema that is
 // migrated while statements run is no trouble: one that met a function just as it was replaced is sent again.
+
+import { fromDatabase } from './database-errors.js'
 import type { Query } from './driver.js'
-import { DueqError, fromDatabase } from './errors.js'
+import { DueqError } from './errors.js'
 import type { Statements } from './statements.js'
 
 /** The schema generation this client speaks, and the first revision of it that it can work with. */

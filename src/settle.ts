@@ -1,7 +1,8 @@
 // What a consumer does about a message after its handler: ack what returned, nack what threw, give back what the consumer
 // wants back. Each is repeated over transient errors while the lease is kept, and given up when the lease is lost.
 import type { Client } from './client.js'
-import { DueqError, fromDatabase, isTransient } from './errors.js'
+import { fromDatabase } from './database-errors.js'
+import { DueqError, isTransient } from './errors.js'
 import { errorText, type MessageControl } from './message.js'
 
 /** The handler returned: ack, unless it has settled the message itself. */

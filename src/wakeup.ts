@@ -10,9 +10,10 @@
 // Invariant: a notification is only a hint. Whenever one may have been missed (connected, reconnected, lost), every
 // subscriber is told to look. While nothing is heard, consumers poll as they always do.
 import { randomBytes } from 'node:crypto'
+import { fromDatabase } from './database-errors.js'
 import type { Query } from './driver.js'
 import { answerWithinMs, createEcho } from './echo.js'
-import { DueqError, fromDatabase } from './errors.js'
+import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
 import { createListener } from './listener.js'
 import type { ListenSource } from './pool.js'

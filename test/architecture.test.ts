@@ -24,6 +24,7 @@ const layers = [
   ['statements-operate', 'statements-poll', 'events'],
   ['text-form'],
   ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
+  ['database-errors'],
   ['errors'],
 ]
 const src = join(import.meta.dirname, '../src')

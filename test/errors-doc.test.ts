@@ -1,7 +1,7 @@
 /** docs/errors.md and the sources name the same codes, and no code is only a word. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { fromDatabase } from '../src/errors.js'
+import { fromDatabase } from '../src/database-errors.js'
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const matches = (text: string, pattern: RegExp): readonly string[] =>

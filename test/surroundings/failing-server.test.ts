@@ -39,7 +39,8 @@ const codes = [
   ['58030', 'database.error'],
   ['XX000', 'database.error'],
   ['XX001', 'database.error'],
-  ['25006', 'database.error'],
+  ['25006', 'database.read_only'],
+  ['57P05', 'database.unreachable'],
   ['23514', 'database.error'],
   ['23505', 'database.error'],
   ['40001', 'transaction.conflict'],
@@ -126,14 +127,13 @@ it('promise 2: a role whose default is read only, as after a fail-over: a clear 
     .queue(name)
     .enqueue(1)
     .catch((thrown) => thrown)
-  expect([error.code, error.details.sqlState]).toEqual(['database.error', '25006'])
+  expect([error.code, error.details.sqlState]).toEqual(['database.read_only', '25006'])
   expect(error.message).toContain('read-only transaction')
   let handledCount = 0
   const consumer = dueq.queue(name).consume(() => void handledCount++)
   const producing = test.dueq.queue(name)
   await producing.enqueue(2)
   await role.set('default_transaction_read_only = off')
-  await role.disconnect()
   await expect.poll(() => handledCount, { timeout: 10_000 }).toBe(1)
   expect(consumer.status.state).toBe('running')
   await dueq.close()

@@ -6,6 +6,7 @@
 // Invariant: the trust in a lease never outlasts the lease. It is measured on the monotonic clock of this process from the
 // moment BEFORE the claim (or extension) was sent, so clocks that differ between hosts do not matter, nor does the time the
 // answer took. One extension that failed or hangs is no lost lease: two more are sent before the trust runs out.
+import { createAlarm } from './alarm.js'
 import { LeaseLostError } from './errors.js'
 import { type Outcome, outcomeLookup, sortedById } from './statements.js'
 
@@ -130,7 +131,6 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
   // statement per sixth of the lease at most, however the claims were spread.
   const extendBeforeMs = (leaseMs * 2) / 3
   const goAlongBeforeMs = (leaseMs * 5) / 6
-  const answerWithinMs = leaseMs / 5
   const retryMs = Math.min(leaseMs / 12, 1000)
   let isExtending = false
 
@@ -146,8 +146,10 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     const now = performance.now()
     let firstAt = Number.POSITIVE_INFINITY
     for (const held of members.keys()) {
-      if (held.trustedUntil <= now) lose(held, ranOut)
-      else firstAt = Math.min(firstAt, held.trustedUntil)
+      // Where a settle is on its way its answer decides.
+      const lookAt = held.isSettling ? Math.max(held.trustedUntil, now + retryMs) : held.trustedUntil
+      if (lookAt > now) firstAt = Math.min(firstAt, lookAt)
+      else lose(held, ranOut)
     }
     watch.arm(firstAt)
   })
@@ -187,7 +189,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     due.sort((a, b) => a.trustedUntil - b.trustedUntil)
     const batch = sortedById(due.slice(0, maxBatch))
     isExtending = true
-    const isToRepeat = await orTrueAfter(answerWithinMs, send(extend, batch))
+    const isToRepeat = await orTrueAfter(leaseMs / 5, send(extend, batch))
     isExtending = false
     if (members.size > 0) extending.arm(performance.now() + (isToRepeat ? retryMs : 0))
   })
@@ -205,37 +207,6 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
       watch.clear()
       extending.clear()
     },
-  }
-}
-
-type Alarm = {
-  /** Goes off at this instant of `performance.now()`, unless it goes off sooner anyway. */
-  arm(at: number): void
-  clear(): void
-}
-
-/** One timer. It does not keep the process alive: whoever works on a message does. */
-function createAlarm(run: () => unknown): Alarm {
-  let armedAt = Number.POSITIVE_INFINITY
-  let timer: NodeJS.Timeout | undefined
-  const clear = (): void => {
-    clearTimeout(timer)
-    armedAt = Number.POSITIVE_INFINITY
-  }
-  return {
-    arm(at) {
-      if (at >= armedAt) return
-      clearTimeout(timer)
-      armedAt = at
-      timer = setTimeout(
-        () => {
-          armedAt = Number.POSITIVE_INFINITY
-          void run()
-        },
-        Math.max(Math.ceil(at - performance.now()), 1),
-      ).unref()
-    },
-    clear,
   }
 }
 

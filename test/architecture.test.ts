@@ -23,7 +23,7 @@ const layers = [
   ['statements-doctor'],
   ['statements-operate', 'statements-poll', 'events'],
   ['text-form'],
-  ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns'],
+  ['driver', 'options', 'cut-off', 'echo', 'asking-signal', 'turns', 'alarm'],
   ['database-errors'],
   ['errors'],
 ]

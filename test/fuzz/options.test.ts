@@ -116,7 +116,9 @@ describe('array literals', () => {
     50,
     [fc.array(fc.option(fc.oneof(printable, fc.constantFrom(...fragments))))],
     async (values) => {
-      expect(readLiteral(await arrayLiteral(values, (value) => value))).toEqual(values)
+      // Nothing is written as an empty text, which is no value of any of these columns; the statement makes null of it.
+      const wanted = values.map((value) => value ?? '')
+      expect(readLiteral(await arrayLiteral(values, (value) => value))).toEqual(wanted)
     },
   )
 })
@@ -168,9 +170,9 @@ describe('definitions and connections', () => {
 // --- internal ---
 
 /** Reads an array literal as the documentation of PostgreSQL has it. */
-function readLiteral(literal: string): (string | null)[] {
-  const items = [...literal.slice(1, -1).matchAll(/(?:"((?:[^"\\]|\\.)*)"|(null))(?:,|$)/gsu)]
-  return items.map(([, quoted, isNull]) => (isNull ? null : quoted!.replace(/\\(.)/gsu, '$1')))
+function readLiteral(literal: string): string[] {
+  const items = [...literal.slice(1, -1).matchAll(/"((?:[^"\\]|\\.)*)"(?:,|$)/gsu)]
+  return items.map(([, quoted]) => quoted!.replace(/\\(.)/gsu, '$1'))
 }
 
 function isTrap(value: unknown): boolean {

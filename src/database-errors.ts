@@ -1,13 +1,14 @@
 // What errors of the database, of its driver and of the network below mean to dueq. The code follows the SQLSTATE, never the
 // text; only where there is no state does the text decide.
-import { DueqError, type DueqErrorCode, isDueqError } from './errors.js'
+import { DueqError, type DueqErrorCode, isDueqError, thrownText } from './errors.js'
 
 /** Turns an error of a driver, or of the network below it, into a DueqError. */
 export function fromDatabase(error: unknown): DueqError {
   if (isDueqError(error)) return error
-  const { code: rawCode, message = String(error), hint, errors } = (error ?? {}) as DriverError
+  const thrown = readThrown(error)
+  const { code: rawCode, message, hint, errors } = thrown
   const sqlState = typeof rawCode === 'string' ? rawCode : ''
-  const isOutcomeUnknown = isAnswerLost(error as DriverError, sqlState, message)
+  const isOutcomeUnknown = isAnswerLost(thrown, sqlState, message)
   const options = { cause: error, details: { sqlState: rawCode }, isOutcomeUnknown }
   if (sqlState === 'CONNECTION_ENDED' || message.startsWith('Cannot use a pool after calling end'))
     return new DueqError(
@@ -100,11 +101,21 @@ const adviceOfSqlState: Readonly<Record<string, string>> = {
 
 type DriverError = {
   readonly code?: unknown
-  readonly message?: string
-  readonly hint?: string
-  readonly errors?: readonly Error[]
+  readonly message: string
+  readonly hint?: string | undefined
+  readonly errors?: readonly Error[] | undefined
   /** The system call that failed, for errors of the network. */
-  readonly syscall?: string
+  readonly syscall?: string | undefined
+}
+
+/** What there is to read. A driver of the user's own may throw anything, also what throws when it is read. */
+function readThrown(thrown: unknown): DriverError {
+  try {
+    const { code, message, hint, errors, syscall } = (thrown ?? {}) as Partial<DriverError>
+    return { code, message: typeof message === 'string' ? message : thrownText(thrown), hint, errors, syscall }
+  } catch {
+    return { message: thrownText(thrown) }
+  }
 }
 
 /**

@@ -91,7 +91,11 @@ export class LeaseLostError extends DueqError {
 
 /** True for a DueqError, also for one that another copy of the package threw. */
 export function isDueqError(error: unknown): error is DueqError {
-  return error instanceof Error && 'code' in error && (error.name === 'DueqError' || error.name === 'LeaseLostError')
+  try {
+    return error instanceof Error && 'code' in error && (error.name === 'DueqError' || error.name === 'LeaseLostError')
+  } catch {
+    return false // a Proxy, say, whose traps throw
+  }
 }
 
 /** Codes of errors that pass by themselves: retrying makes sense. All others are permanent. */

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Connection } from '../../src/index.js'
 import type { QueueHandle } from '../../src/queue.js'
-import { startClient, type TestClient } from '../client/client.js'
+import { codeOf, startClient, type TestClient } from '../client/client.js'
 
 let test: TestClient
 let queue: QueueHandle<unknown, unknown>
@@ -88,6 +88,24 @@ it.each([
   const [message] = await test.anotherByUrl({ url }).queue(own.name).dequeue()
   expect(message!.dueAt.toISOString()).toBe(iso)
   expect(message!.latenessMs).toBeGreaterThan(0)
+})
+
+const hostile = new Proxy(
+  {},
+  {
+    get: () => thrown('got'),
+    has: () => thrown('asked'),
+    getPrototypeOf: () => thrown('looked at'),
+  },
+)
+it.each([
+  ['nothing', null],
+  ['an object without a prototype', Object.create(null)],
+  ['an object whose text throws', { toString: () => thrown('a text') }],
+  ['a proxy whose traps throw', hostile],
+])('whatever a driver throws, the error is that of dueq: %s', async (_name, value) => {
+  const failing = test.another({ query: async () => thrown(value), listen: false })
+  expect(await codeOf(failing.queue(queue.name).enqueue(1))).toBe('database.error')
 })
 
 // --- internal ---

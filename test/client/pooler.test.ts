@@ -2,6 +2,7 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, type TestContext } from 'vitest'
 import type { ConnectOptions, Dueq } from '../../src/index.js'
+import { startProxy } from '../faults/proxy.js'
 import { findPgBouncer, missingPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.js'
 import { codeOf, startClient, type TestClient } from './client.js'
 
@@ -58,6 +59,20 @@ it('promise 6: without one, a single event names listenUrl, and messages come by
   await dueq.queue(name).enqueue('after')
   await expect.poll(() => handled, { timeout: 5_000 }).toEqual(['before', 'after'])
   expect(said).toHaveLength(1)
+})
+
+it('promise 6: a client that listens through a pooler far from its server does not hear itself by chance', async (test) => {
+  urlOfPooler(test)
+  await using proxy = await startProxy(client.url)
+  await using far = await startPgBouncer(proxy.url)
+  // A pooler passes on what arrives while it lends the session for a statement, and here it does so for long.
+  proxy.slow(150)
+  const { dueq, said } = pooled(far.url, { listenUrl: undefined })
+  const { name } = await client.queue()
+  const consumer = dueq.queue(name).consume(() => {})
+  await expect.poll(() => said, { timeout: 15_000 }).toEqual([expect.stringMatching(/^listen\.silent/)])
+  await consumer.stop()
+  await dueq.close()
 })
 
 it('prepared statements left on: every call ends by its deadline, answered or with code timeout, and the client goes on', async (test) => {

@@ -49,6 +49,7 @@ export async function runVariants(variants, files) {
     runs.push(run)
   }
   const isGood = report(runs)
+  if (isInterrupted) console.log('Interrupted.')
   process.exitCode = isInterrupted ? 130 : isGood && runs.length === variants.length ? 0 : 1
 }
 

@@ -46,7 +46,7 @@ const connections: Readonly<Record<string, (max: number) => ConnectOptions>> = {
 for (const [name, connection] of Object.entries(connections)) {
   it(`over ${name}: an enqueue without an answer by the deadline has an unknown outcome; this one takes effect later`, async () => {
     const { name } = await client.queue()
-    const queue = client.another({ ...connection(2), timeout: '300ms' }).queue(name)
+    const queue = client.anotherByUrl({ ...connection(2), timeout: '300ms' }).queue(name)
     await queue.stats()
     const error = await rejection(queue.enqueue({ sleep: 1 }))
     expect(error).toMatchObject({ code: 'timeout', isOutcomeUnknown: true })
@@ -56,7 +56,7 @@ for (const [name, connection] of Object.entries(connections)) {
 
   it(`over ${name}: an enqueue whose connection is lost has an unknown outcome, and its dedup key makes a repetition safe`, async () => {
     const { name } = await client.queue()
-    const queue = client.another(connection(2)).queue(name)
+    const queue = client.anotherByUrl(connection(2)).queue(name)
     await queue.stats()
     const enqueueing = rejection(queue.enqueue({ sleep: 2 }, { dedupKey: 'once' }))
     await expect
@@ -71,7 +71,7 @@ for (const [name, connection] of Object.entries(connections)) {
   })
 
   it(`over ${name}: an enqueue that the database refuses has no effect, and says so`, async () => {
-    const queue = client.another(connection(2)).queue('nowhere')
+    const queue = client.anotherByUrl(connection(2)).queue('nowhere')
     expect(await rejection(queue.enqueue({}))).toMatchObject({ code: 'queue.unknown', isOutcomeUnknown: false })
   })
 }
@@ -83,7 +83,7 @@ it('an enqueue that reaches no server has no effect, and says so', async () => {
 
 it('a statement that misses its deadline takes no other one along', async () => {
   const { name } = await client.queue()
-  const queue = client.another({ max: 2, timeout: '1s' }).queue(name)
+  const queue = client.anotherByUrl({ max: 2, timeout: '1s' }).queue(name)
   await queue.stats()
   const late = rejection(queue.enqueue({ sleep: 3 }))
   await delay(600)
@@ -94,7 +94,7 @@ it('a statement that misses its deadline takes no other one along', async () => 
 
 it('a statement for which no connection became free has not been sent, and says so', async () => {
   const { name } = await client.queue()
-  const queue = client.another({ max: 1, timeout: '500ms' }).queue(name)
+  const queue = client.anotherByUrl({ max: 1, timeout: '500ms' }).queue(name)
   await queue.stats()
   const slow = rejection(queue.enqueue({ sleep: 1 }))
   const second = rejection(queue.enqueue({ sleep: 0.4, second: true }))
@@ -110,7 +110,7 @@ it('a statement for which no connection became free has not been sent, and says 
 
 it('close rejects what still waits for a connection', async () => {
   const { name } = await client.queue()
-  const dueq = client.another({ max: 1 })
+  const dueq = client.anotherByUrl({ max: 1 })
   await dueq.queue(name).stats()
   const slow = dueq.queue(name).enqueue({ sleep: 0.5 })
   const waiting = rejection(dueq.queue(name).enqueue({}))

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { itListens, startClient, type TestClient } from '../client/client.js'
 
 let client: TestClient
@@ -34,7 +34,7 @@ itListens(
   },
 )
 
-it('promise 6: with the listener gone for good, the delay is bounded by the poll interval', async () => {
+itListens('promise 6: with the listener gone for good, the delay is bounded by the poll interval', async () => {
   const queue = await client.queue({ pollInterval: '500ms' })
   let handledCount = 0
   await using _consumer = queue.consume(() => void handledCount++)

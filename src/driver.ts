@@ -99,26 +99,37 @@ export function isPg(value: unknown): value is PgCalls {
  * is committed without the writes it belongs to, and the message is gone. But statements behind one under way wait with the
  * transaction, and leave only while that owns the connection: hence an empty statement ahead of each.
  *
+ * Where the connection is not back yet, the driver writes to no socket at all: of a short statement a moment later, which
+ * ends the process and leaves a connection that hangs, but of a long one at once, where the error can be caught. Hence its
+ * length; and nothing follows it then.
+ *
  * A statement that is left behind never settles in `sql.begin`, so that the callback ends there: going on, the driver would
- * send its commit or rollback into the other transaction, or to no socket at all, which ends the process.
+ * send its commit or rollback into the other transaction, or to no socket.
  */
 function whileOwned(transaction: PostgresJsCalls, prepare: boolean): Query {
   const isReserved = !('savepoint' in transaction) // then nothing else tells of the loss
   const isLost = (error: unknown): boolean => /^(CONNECTION_CLOSED|E[A-Z]+)$/.test((error as { code: string }).code)
   return (text, params) =>
     new Promise((resolve, reject) => {
-      const ahead = transaction.unsafe('select 1', [], { onexecute: () => false }).values()
-      const statement = transaction.unsafe(text, [...params], { prepare }).values()
-      ahead.then(
-        () => isReserved && statement.state === null && reject(lostTransaction()),
-        (error) => isReserved && reject(error),
-      )
-      statement.then(
-        (rows) => resolve(rows as Row[]),
-        (error) => (isReserved || !isLost(error)) && reject(error),
-      )
+      const ahead = transaction.unsafe(emptyStatement, [], { onexecute: () => false }).values()
+      const follow = (): void => {
+        const statement = transaction.unsafe(text, [...params], { prepare }).values()
+        ahead.then(
+          () => isReserved && statement.state === null && reject(lostTransaction()),
+          (error) => isReserved && reject(error),
+        )
+        statement.then(
+          (rows) => resolve(rows as Row[]),
+          (error) => (isReserved || !isLost(error)) && reject(error),
+        )
+      }
+      ahead.handle().then(follow, () => isReserved && reject(lostTransaction()))
+      ahead.catch(() => {}) // said by the statement, or by the loss
     })
 }
+
+/** From 1,024 bytes on the driver writes at once. */
+const emptyStatement = 'select 1'.padEnd(1_024)
 
 function lostTransaction(): DueqError {
   return new DueqError(
@@ -151,8 +162,11 @@ function textRow(row: unknown): Row {
 
 type PostgresJsCalls = {
   readonly options?: { readonly prepare?: boolean }
-  unsafe(text: string, params: unknown[], options: object): { values(): Promise<unknown> & { readonly state: unknown } }
+  unsafe(text: string, params: unknown[], options: object): { values(): PostgresJsQuery }
 }
+
+/** `handle` sends the statement, and rejects where that throws; `state` is null before. */
+type PostgresJsQuery = Promise<unknown> & { readonly state: unknown; handle(): Promise<void> }
 
 type PgCalls = {
   readonly options?: Readonly<Record<string, unknown>>

@@ -94,6 +94,30 @@ describe.each([
   })
 })
 
+it('promise 4: an ack in a lost transaction whose connection is not back ends nothing but that: not the process, not the pool', async () => {
+  const queue = await client.queue({ lease: '1m' })
+  await queue.enqueue({})
+  const [message] = await queue.dequeue()
+  const own = postgres(client.url, { max: 1, onnotice: () => {} })
+  let callback: Promise<unknown> = Promise.resolve()
+  const work = own.begin((tx) => {
+    callback = lose(tx).then(async () => {
+      await expect.poll(() => isLost).toBe(true)
+      await Promise.race([message!.in(tx).ack(), delay(300)]) // a write to no socket throws by then
+    })
+    return new Promise(() => {})
+  })
+  let isLost = false
+  expect(await codeOf(work)).toBe('CONNECTION_CLOSED')
+  isLost = true
+  await callback
+  expect(await codeOf(Promise.race([own`select 1`, delay(5_000).then(() => Promise.reject({ code: 'hangs' }))]))).toBe(
+    'none',
+  )
+  expect(await queue.stats()).toMatchObject({ leased: 1 })
+  await own.end({ timeout: 0 })
+})
+
 it('a connection lost under an ack ends the transaction, and not the process', async () => {
   const queue = await client.queue({ lease: '1m' })
   const { id } = await queue.enqueue({})
@@ -130,19 +154,26 @@ it('promise 4: an enqueue in a lost transaction is not sent either', async () =>
   expect(await stats()).toMatchObject({ ready: 0 })
 })
 
-it('promise 4: a reserved connection that was lost says so, because nothing else does', async () => {
-  const queue = await client.queue({ lease: '1m' })
-  const { id } = await queue.enqueue({})
-  const [message] = await queue.dequeue()
-  const own = postgres(client.url, { max: 1, onnotice: () => {} })
-  const reserved = await own.reserve()
-  await reserved`begin`
-  await lose(reserved)
-  await expect.poll(() => codeOf(own`select 1`)).toBe('none')
-  expect(await codeOf(message!.in(reserved).ack())).toBe('database.unreachable')
-  expect(await client.sql`select from ${client.sql(client.schema)}.messages where id = ${id}`).toHaveLength(1)
-  await own.end({ timeout: 0 })
-})
+it.each([
+  ['back', (own: postgres.Sql) => expect.poll(() => codeOf(own`select 1`)).toBe('none')],
+  ['not back', () => delay(200)],
+] as const)(
+  'promise 4: a reserved connection that was lost, and is %s, says so, because nothing else does',
+  async (_, then) => {
+    const queue = await client.queue({ lease: '1m' })
+    const { id } = await queue.enqueue({})
+    const [message] = await queue.dequeue()
+    const own = postgres(client.url, { max: 1, onnotice: () => {} })
+    const reserved = await own.reserve()
+    await reserved`begin`
+    await lose(reserved)
+    await then(own)
+    expect(await codeOf(message!.in(reserved).ack())).toBe('database.unreachable')
+    await expect.poll(() => codeOf(own`select 1`)).toBe('none')
+    expect(await client.sql`select from ${client.sql(client.schema)}.messages where id = ${id}`).toHaveLength(1)
+    await own.end({ timeout: 0 })
+  },
+)
 
 it('a handler whose transaction is lost is a failure like any other: the message comes again, and is acked once', async () => {
   const queue = await client.queue({ lease: '1m', backoff: { base: '20ms', max: '20ms' } })

@@ -159,8 +159,9 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   }
 }
 
-async function answers(url: string): Promise<boolean> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} })
+/** Whether a server, or a pooler, at this URL answers a statement. */
+export async function answers(url: string): Promise<boolean> {
+  const sql = postgres(url, { max: 1, prepare: false, fetch_types: false, connect_timeout: 2, onnotice: () => {} })
   try {
     await sql`select 1`
     return true

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { accessSync, chownSync, constants, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import postgres from 'postgres'
+import { answers } from '../../src/cli/embedded.js'
 import { end, freePort, isRunning, letOwnerExit, runAs } from '../../src/cli/embedded-process.js'
 import { createScratch, removeScratch } from '../../src/cli/embedded-scratch.js'
 import { serverUser, temporaryBase } from '../../src/cli/embedded-user.js'
@@ -100,16 +100,4 @@ function isExecutable(path: string): boolean {
 function isAtLeast(version: string, minor: number): boolean {
   const [major = 0, itsMinor = 0] = version.split('.').map(Number)
   return major > 1 || itsMinor >= minor
-}
-
-async function answers(url: string): Promise<boolean> {
-  const sql = postgres(url, { max: 1, prepare: false, fetch_types: false, connect_timeout: 5, onnotice: () => {} })
-  try {
-    await sql`select 1`
-    return true
-  } catch {
-    return false
-  } finally {
-    await sql.end({ timeout: 0 })
-  }
 }

@@ -1,6 +1,6 @@
 /** The commands of queues and operators. */
 import fc from 'fast-check'
-import { anyMessage, type Command, command, maybe, planned, queueName, seconds } from './command.js'
+import { anyMessage, type Command, command, type Moment, maybe, planned, queueName, seconds } from './command.js'
 import { type Settings, second, type World } from './model.js'
 import {
   cancel,
@@ -75,14 +75,15 @@ const rescheduleCommand = command(
 const named = fc.option(fc.array(fc.nat(5), { maxLength: 3 }), { freq: 2 })
 const some = fc.record({ queue: eitherQueue, named, max: fc.constantFrom(1, 2, 1000) })
 
-const redriveCommand = command('redrive', some, ({ queue, named: positions, max }, moment) => {
+/** The ids of the model at these positions, and the same as an array of the engine; null: all. */
+function deadOf(moment: Moment, positions: readonly number[] | null) {
   const ids = moment.pickDead(positions)
-  const list =
-    ids &&
-    array(
-      ids.map((id) => moment.engineId(id)),
-      'bigint',
-    )
+  const engineIds = ids?.map((id) => moment.engineId(id)) ?? null
+  return { ids, list: engineIds && array(engineIds, 'bigint') }
+}
+
+const redriveCommand = command('redrive', some, ({ queue, named: positions, max }, moment) => {
+  const { ids, list } = deadOf(moment, positions)
   return planned(
     `select dead_id, id from ${call('redrive', { queue: text(queue), ids: list, max: `${max}` })}`,
     (world) => redrive(world, queue, ids, max),
@@ -95,13 +96,7 @@ const redriveCommand = command('redrive', some, ({ queue, named: positions, max 
 })
 
 const purgeDeadCommand = command('purge_dead', some, ({ queue, named: positions, max }, moment) => {
-  const ids = moment.pickDead(positions)
-  const list =
-    ids &&
-    array(
-      ids.map((id) => moment.engineId(id)),
-      'bigint',
-    )
+  const { ids, list } = deadOf(moment, positions)
   return planned(
     ask('purge_dead', { queue: text(queue), ids: list, max: `${max}` }),
     (world) => purgeDead(world, queue, ids, max),

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
+import { startRole } from '../support/role.js'
 import { startRefusing } from './silent-server.js'
 
 let test: TestClient
@@ -119,10 +119,10 @@ it.each([
 })
 
 it('promise 2: a role whose default is read only, as after a fail-over: a clear error, nothing stored, and on it goes', async () => {
-  await using role = await startRole()
+  await using role = await startRole(test)
   const dueq = test.another({ url: role.url, listen: false, max: 1 })
   const { name } = await test.queue({ pollInterval: '100ms' })
-  await role.set('default_transaction_read_only = on')
+  await role.alter('set default_transaction_read_only = on')
   const error = await dueq
     .queue(name)
     .enqueue(1)
@@ -133,14 +133,14 @@ it('promise 2: a role whose default is read only, as after a fail-over: a clear 
   const consumer = dueq.queue(name).consume(() => void handledCount++)
   const producing = test.dueq.queue(name)
   await producing.enqueue(2)
-  await role.set('default_transaction_read_only = off')
+  await role.alter('set default_transaction_read_only = off')
   await expect.poll(() => handledCount, { timeout: 10_000 }).toBe(1)
   expect(consumer.status.state).toBe('running')
   await dueq.close()
 })
 
 it('a role with too few connections: clear errors where one more is wanted, and everything is delivered', async () => {
-  await using role = await startRole('connection limit 2')
+  await using role = await startRole(test, 'connection limit 2')
   const dueq = test.another({ url: role.url, max: 4 })
   const { name } = await test.queue({ pollInterval: '100ms' })
   const queue = dueq.queue(name)
@@ -166,37 +166,3 @@ it('a role with too few connections: clear errors where one more is wanted, and 
   expect(await test.dueq.queue(name).stats()).toMatchObject({ ready: 0, leased: 0, lapsed: 0, dead: 0 })
   await dueq.close()
 })
-
-// --- internal ---
-
-type Role = {
-  readonly url: string
-  set(setting: string): Promise<void>
-  /** Ends its sessions, so that the next ones have the settings of now. */
-  disconnect(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
-
-/** A role that may use the schema, and nothing else. */
-async function startRole(options = ''): Promise<Role> {
-  const role = `r_${randomBytes(4).toString('hex')}`
-  const { schema, sql } = test
-  await sql.unsafe(`
-    create role ${role} login password 'secret' ${options};
-    grant usage on schema ${schema} to ${role};
-    grant execute on all functions in schema ${schema} to ${role};
-    grant select, insert, update, delete on all tables in schema ${schema} to ${role};
-    grant usage on all sequences in schema ${schema} to ${role};`)
-  const disconnect = async (): Promise<void> => {
-    await sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${role}`
-  }
-  return {
-    url: Object.assign(new URL(test.url), { username: role, password: 'secret' }).href,
-    set: async (setting) => void (await sql.unsafe(`alter role ${role} set ${setting}`)),
-    disconnect,
-    async [Symbol.asyncDispose]() {
-      await disconnect()
-      await sql.unsafe(`drop owned by ${role}; drop role ${role}`)
-    },
-  }
-}

@@ -18,9 +18,10 @@ import { queryOf } from '../../src/driver.js'
 import type { ConnectOptions, Dueq } from '../../src/index.js'
 import { statements as statementsOf } from '../../src/statements.js'
 import { startProcess, type TestProcess } from '../support/processes.js'
+import { variant } from '../support/variant.js'
 
 /** How long the load of a test lasts: short, unless a longer run is asked for. */
-export const loadSeconds = Number(process.env['DUEQ_TEST_SECONDS'] ?? 4)
+export const loadSeconds = variant.seconds ?? 4
 
 /** What a consumer process is told to do with one message. */
 export type LoadPayload = {

@@ -1,5 +1,6 @@
 /**
- * Which surroundings this run of the tests is for: the one place that reads the environment (docs/testing.md has the table).
+ * Which surroundings this run of the tests is for, and how long tests last that can last as long as one likes: read from the
+ * environment, here and nowhere else (docs/testing.md has the table).
  *
  * The server is one for all tests. The driver, the pooler and where LISTEN goes concern the connections of dueq only:
  * sessions of the tests themselves, the creation of schemas and their migration go to the server, always.
@@ -19,6 +20,8 @@ export type Variant = {
   readonly listen: 'direct' | 'pooler'
   /** Whether no notification reaches dueq, because its LISTEN goes through the pooler. */
   readonly isSilent: boolean
+  /** How long each load, and each run of ever the same, lasts; undefined: as short as still shows something. */
+  readonly seconds: number | undefined
 }
 
 export const variant: Variant = readVariant(process.env)
@@ -37,6 +40,8 @@ function readVariant(env: NodeJS.ProcessEnv): Variant {
   if (pooler !== undefined && pooler !== 'pgbouncer' && !URL.canParse(pooler))
     throw new Error('Expected DUEQ_TEST_POOLER to be pgbouncer, or the URL of a pooler')
   const listen = oneOf('DUEQ_TEST_LISTEN', ['direct', 'pooler']) ?? 'direct'
+  const seconds = env['DUEQ_TEST_SECONDS'] ? Number(env['DUEQ_TEST_SECONDS']) : undefined
+  if (seconds !== undefined && !(seconds > 0)) throw new Error('Expected DUEQ_TEST_SECONDS to be a number above 0')
   const major = oneOf('DUEQ_TEST_PG_MAJOR', ['14', '15', '16', '17', '18'])
   return {
     databaseUrl: env['DUEQ_TEST_DATABASE_URL'] || undefined,
@@ -46,5 +51,6 @@ function readVariant(env: NodeJS.ProcessEnv): Variant {
     pooler,
     listen,
     isSilent: pooler !== undefined && listen === 'pooler',
+    seconds,
   }
 }

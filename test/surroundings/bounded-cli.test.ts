@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest'
 import { dueqOn } from '../cli/dueq.js'
+import { variant } from '../support/variant.js'
 import { startSilent } from './silent-server.js'
 
-// Connecting may take 10 s, a statement 30 s: DUEQ_TEST_SLOW=1 waits for that.
-const isSlow = Boolean(process.env['DUEQ_TEST_SLOW'])
+// Connecting may take 10 s, a statement 30 s: only a long run waits for that.
+const isLong = (variant.seconds ?? 0) >= 30
 const message = ['a', '1']
 const commands: readonly (readonly string[])[] = [
   ['stats'],
@@ -27,7 +28,7 @@ it('dueq migrate ends with a message where the server accepts and says nothing, 
   }
 })
 
-it.runIf(isSlow)(
+it.runIf(isLong)(
   'every command ends with a message where the server accepts and says nothing',
   async () => {
     await using server = await startSilent()

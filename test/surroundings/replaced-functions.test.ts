@@ -6,9 +6,10 @@ import type { ConnectOptions } from '../../src/index.js'
 import { migrate } from '../../src/migrate.js'
 import { startClient, type TestClient } from '../client/client.js'
 import { openSession, type Session } from '../support/sessions.js'
+import { variant } from '../support/variant.js'
 
-// Longer runs find rarer moments: DUEQ_TEST_REPLACE_MS=60000.
-const runMs = Number(process.env['DUEQ_TEST_REPLACE_MS'] ?? 800)
+// Longer runs find rarer moments.
+const runMs = (variant.seconds ?? 0.8) * 1000
 
 let test: TestClient
 let migrator: Session

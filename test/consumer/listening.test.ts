@@ -18,7 +18,9 @@ itListens('one connection listens for all queues of a client', async () => {
   await Promise.all(consumers.map((consumer) => consumer.stop()))
 })
 
-it('promise 6: where LISTEN hears nothing, one event says so, and deliveries go on by polling', async () => {
+it.concurrent('promise 6: where LISTEN hears nothing, one event says so, and deliveries go on by polling', async ({
+  expect,
+}) => {
   await using client = await startClient()
   await using elsewhere = await otherDatabase(client)
   const events: string[] = []
@@ -37,7 +39,9 @@ it('promise 6: where LISTEN hears nothing, one event says so, and deliveries go 
   await deaf.close()
 })
 
-it('a client whose consumers come and go says once that LISTEN hears nothing', { timeout: 40_000 }, async () => {
+it.concurrent('a client whose consumers come and go says once that LISTEN hears nothing', {
+  timeout: 40_000,
+}, async ({ expect }) => {
   await using client = await startClient()
   await using elsewhere = await otherDatabase(client)
   const events: string[] = []

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, type ExpectStatic, it } from 'vitest'
 import { startClient, type TestClient } from '../client/client.js'
 import { expectClean, type Load, type LoadLine, startLoad } from './load.js'
 import { startProxy, type TcpProxy } from './proxy.js'
@@ -13,8 +13,8 @@ const leaseMs = 2_000
 const listening = { application: 'dueq listen' }
 
 /** Two consumers behind the proxy, listening, under a load. */
-async function startListening(proxy: TcpProxy, pollInterval: '200ms' | '5s'): Promise<Load> {
-  const { name: queue } = await client.queue({ lease: leaseMs, pollInterval })
+async function startListening(proxy: TcpProxy): Promise<Load> {
+  const { name: queue } = await client.queue({ lease: leaseMs, pollInterval: '200ms' })
   const { sql, schema } = client
   const load = await startLoad({
     sql,
@@ -32,18 +32,20 @@ async function startListening(proxy: TcpProxy, pollInterval: '200ms' | '5s'): Pr
 const told = (load: Load, event: string): LoadLine[] => load.lines((line) => line.event === event)
 
 /** How long after the instant each consumer told of its lost listener. */
-async function reportedWithin(load: Load, since: number): Promise<number[]> {
+async function reportedWithin(expect: ExpectStatic, load: Load, since: number): Promise<number[]> {
   await expect.poll(() => told(load, 'listen.lost').length, { timeout: 40_000 }).toBe(2)
   return told(load, 'listen.lost').map(({ at }) => at - since)
 }
 
-it.concurrent('promise 6: a listening connection that went silent is reported within 15 s; deliveries go on, and it comes back', async () => {
+it.concurrent('promise 6: a listening connection that went silent is reported within 15 s; deliveries go on, and it comes back', async ({
+  expect,
+}) => {
   await using proxy = await startProxy(client.url)
-  await using load = await startListening(proxy, '200ms')
+  await using load = await startListening(proxy)
   const [frozen] = load.consumers
   const since = Date.now()
   proxy.freeze(listening)
-  const within = await reportedWithin(load, since)
+  const within = await reportedWithin(expect, load, since)
   console.log(`LISTEN frozen: reported within ${within.join(' and ')} ms`)
   expect(Math.max(...within)).toBeLessThan(15_000)
   const claimed = await load.claimedAts()
@@ -55,12 +57,14 @@ it.concurrent('promise 6: a listening connection that went silent is reported wi
   expectClean(await load.finish(), 'LISTEN frozen')
 }, 90_000)
 
-it.concurrent('a silent listener is reported within 15 s where the statements are silent too, and the process ends when told', async () => {
+it.concurrent('a silent listener is reported within 15 s where the statements are silent too, and the process ends when told', async ({
+  expect,
+}) => {
   await using proxy = await startProxy(client.url)
-  await using load = await startListening(proxy, '200ms')
+  await using load = await startListening(proxy)
   const since = Date.now()
   proxy.freeze()
-  const within = await reportedWithin(load, since)
+  const within = await reportedWithin(expect, load, since)
   console.log(`everything frozen: LISTEN reported within ${within.join(' and ')} ms`)
   expect(Math.max(...within)).toBeLessThan(15_000)
   await load.terminate(load.consumers[0]!)

@@ -21,8 +21,8 @@ it(
     const producer = client.anotherByUrl({ url: proxy.url, max: 10 })
     const consumers = [proxy.url, proxy.url]
     await using load = await startLoad({ sql, schema, queue, leaseMs, producer, rate: 60, consumers })
-    await delay(loadSeconds * 1000)
     await load.enqueue({ workMs: 1.2 * leaseMs }) // its lease is kept over the slow network
+    await delay(loadSeconds * 1000)
     const verdict = await load.finish()
     const { p50, p99 } = verdict.lateness.summary()
     console.log(`slow network: lateness p50 ${p50.toFixed(0)} ms, p99 ${p99.toFixed(0)} ms`)

@@ -12,5 +12,7 @@ export default defineConfig({
     retry: 0,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Below the poll interval that queues have by default: what is found within this was not found by polling.
+    expect: { poll: { timeout: 4_000 } },
   },
 })

@@ -21,7 +21,7 @@ export type TestClient = TestSchema & {
   /** The environment for a process under test that connects as this client does. */
   readonly env: Readonly<Record<string, string>>
   readonly events: readonly DueqEvent[]
-  /** Resolves with the first event of the type, earlier ones included; fails after 5 s. */
+  /** Resolves with the first event of the type, earlier ones included; fails after 20 s. */
   event<T extends DueqEvent['type']>(type: T): Promise<Extract<DueqEvent, { type: T }>>
   /** One more client on the schema, closed with the others. */
   another(options?: ConnectOptions): Dueq
@@ -82,7 +82,7 @@ export async function startClient(options: ConnectOptions = {}): Promise<TestCli
           waiting.delete(look)
           resolve(found as Extract<DueqEvent, { type: T }>)
         }
-        const timer = setTimeout(() => reject(new Error(`No event ${type} within 5 s`)), 5_000)
+        const timer = setTimeout(() => reject(new Error(`No event ${type} within 20 s`)), 20_000)
         waiting.add(look)
         look()
       }),

@@ -66,7 +66,7 @@ it('promise 1: a delayed message is not delivered before it is due, and then it 
   await test.travel('1 millisecond')
   const [message] = await queue.dequeue()
   expect(message!.payload).toBe('later')
-  expect(message!.latenessMs).toBeLessThan(1_000)
+  expect(message!.latenessMs).toBeLessThan(10_000)
 })
 
 it.each([

@@ -75,7 +75,7 @@ it('an abort while the loop waits ends it at once, and close of the client does'
   await loops[0]
   await dueq.close()
   await loops[1]
-  expect(performance.now() - start).toBeLessThan(1_000)
+  expect(performance.now() - start).toBeLessThan(5_000)
 })
 
 it('a permanent error is thrown out of the loop', async () => {

@@ -51,7 +51,7 @@ it('an ack left open in a transaction of another session stalls neither extensio
   })
   await queue.enqueueMany(['open', 'long', 'short', 'short'].map((payload) => ({ payload })))
   await expect.poll(() => acked.length).toBe(2)
-  await expect.poll(() => acked, { timeout: 3_000 }).toContain('long')
+  await expect.poll(() => acked).toContain('long')
   await session.rollback()
   await expect.poll(() => queue.stats()).toMatchObject({ lapsed: 0, leased: 0 })
 })
@@ -70,7 +70,7 @@ it('a handler may end its lease early by a short extension no more than it may o
     select extract(epoch from ready_at - clock_timestamp())::float as left_s
       from ${client.sql(client.schema)}.messages where id = ${id}`
   expect(row!['left_s']).toBeGreaterThan(595)
-  await expect.poll(() => queue.stats(), { timeout: 3_000 }).toMatchObject(empty)
+  await expect.poll(() => queue.stats()).toMatchObject(empty)
 })
 
 it('promise 3: an event loop that was blocked for longer than the lease loses it: signal, refused ack, one redelivery', async () => {
@@ -85,7 +85,7 @@ it('promise 3: an event loop that was blocked for longer than the lease loses it
     expect(message.signal.aborted).toBe(true)
   })
   await queue.enqueue({})
-  await expect.poll(() => attempts, { timeout: 3_000 }).toEqual([1, 2])
+  await expect.poll(() => attempts).toEqual([1, 2])
   await expect.poll(() => queue.stats()).toMatchObject(empty)
   expect(refused).toEqual(['lease.lost'])
   expect(client.events.filter((event) => event.type === 'lease.lost' && event.queue === queue.name)).toHaveLength(1)

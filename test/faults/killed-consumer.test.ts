@@ -41,13 +41,13 @@ it('promise 5: what a killed consumer held is redelivered by an idle one when th
     ).map((row) => [row['id'] as string, row['end'] as number]),
   )
   expect(ends.size).toBe(50)
-  await expect.poll(() => startsOf(idle).length, { timeout: 6_000, interval: 20 }).toBe(50)
+  await expect.poll(() => startsOf(idle).length, { timeout: 10_000, interval: 20 }).toBe(50)
   const late = startsOf(idle).map(({ started, at }) => at - ends.get(started)!)
   console.log(`redelivered after the lease end: at most ${Math.max(...late).toFixed(0)} ms`)
   expect(new Set(startsOf(idle).map(({ started }) => started)).size).toBe(50)
   expect(startsOf(idle).every(({ attempt }) => attempt === 2)).toBe(true)
   expect(Math.min(...late)).toBeGreaterThan(-5) // Date.now() is whole milliseconds
-  expect(Math.max(...late)).toBeLessThan(1_000)
+  expect(Math.max(...late)).toBeLessThan(5_000)
   await expect.poll(() => queue.stats()).toMatchObject({ leased: 0, lapsed: 0, ready: 0, dead: 0 })
 })
 

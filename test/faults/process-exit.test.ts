@@ -22,6 +22,6 @@ it('a process ends by itself after close, and 10,000 messages leave no timer and
   expect(line).toMatchObject({ handled: 10_000, timers: 0, warnings: [] })
   expect(line.mostTimers).toBeLessThan(50)
   expect(await child.exited).toEqual({ code: 0, signal: null })
-  expect(Date.now() - line.closedAt).toBeLessThan(1_000)
+  expect(Date.now() - line.closedAt).toBeLessThan(2_500)
   expect(await queue.stats()).toMatchObject({ ready: 0, leased: 0, lapsed: 0, dead: 0 })
 })

@@ -19,7 +19,7 @@ export type Session = {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const blockedDeadlineMs = 5_000
+const blockedDeadlineMs = 20_000
 const openSessions = new Set<Session>()
 let observer: Promise<Session> | undefined
 
@@ -56,7 +56,7 @@ export async function openSession(url: string = inject('databaseUrl')): Promise<
   return session
 }
 
-/** Waits until the session waits for a lock, and returns the sessions that hold it up; fails after 5 s. */
+/** Waits until the session waits for a lock, and returns the sessions that hold it up; fails after 20 s. */
 export async function blocked(pid: number): Promise<readonly number[]> {
   observer ??= openSession()
   const { query } = await observer
@@ -70,7 +70,7 @@ export async function blocked(pid: number): Promise<readonly number[]> {
     )
     if (row?.isWaiting && row.blockers.length > 0) return row.blockers
     if (Date.now() > deadline) {
-      throw new Error(`Session ${pid} did not block within 5 s: ${row ? `${row.state}, ${row.query}` : 'it is gone'}`)
+      throw new Error(`Session ${pid} did not block within 20 s: ${row ? `${row.state}, ${row.query}` : 'it is gone'}`)
     }
     await delay(10)
   }

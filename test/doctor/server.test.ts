@@ -35,6 +35,7 @@ beforeAll(async () => {
   if (!server) return
   await migrate({ url: server.url, schema: 'dueq' })
   session = await openSession(server.url)
+  await session.query(`select dueq.create_queue('healthy')`)
 })
 afterAll(async () => {
   await session?.close()
@@ -61,7 +62,6 @@ test('on a healthy database every check passes, with a consumer at work and with
   try {
     const failing = async () => (await dueq.doctor()).filter(({ ok }) => !ok)
     expect(await failing()).toEqual([])
-    await session.query(`select dueq.create_queue('healthy')`)
     const handled = new Promise<void>((resolve) => {
       dueq.queue('healthy').consume(async () => resolve())
     })

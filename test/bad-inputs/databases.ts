@@ -1,11 +1,11 @@
 // Bad surroundings: databases and schemas that are missing, closed, silent, or of another age.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { connect } from '../../src/index.js'
 import { migrate } from '../../src/migrate.js'
+import { startSilent } from '../support/fake-server.js'
 import type { BadInput, World } from './row.js'
 
 export const databases: readonly BadInput[] = [
@@ -21,7 +21,7 @@ export const databases: readonly BadInput[] = [
     /No connection/,
     () => check('postgres://u:secret@nobody.invalid/d'),
   ],
-  ['a server that accepts and never answers', 'timeout', /no answer within 300 ms/, () => onSilentServer(check)],
+  ['a server that accepts and never answers', 'timeout', /no answer within 300 ms/, onSilentServer],
   ['a driver that never answers', 'timeout', /no answer within 100 ms/, ({ test }) => silentDriver(test.schema)],
   [
     'a wrong password',
@@ -66,7 +66,7 @@ export const databases: readonly BadInput[] = [
 // --- internal ---
 
 async function check(url: string, schema = 'dueq'): Promise<unknown> {
-  await using dueq = connect({ url, schema, timeout: url.includes('silent') ? 300 : '5s' })
+  await using dueq = connect({ url, schema, timeout: '5s' })
   return await dueq.check()
 }
 
@@ -74,15 +74,10 @@ function changed(url: string, parts: Partial<Pick<URL, 'password' | 'username' |
   return Object.assign(new URL(url), parts).href
 }
 
-async function onSilentServer(use: (url: string) => Promise<unknown>): Promise<unknown> {
-  const server = createServer(() => {}).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { readonly port: number }
-  try {
-    return await use(`postgres://silent:secret@127.0.0.1:${port}/d`)
-  } finally {
-    server.close()
-  }
+async function onSilentServer(): Promise<unknown> {
+  await using server = await startSilent()
+  await using dueq = connect(server.url, { timeout: 300 })
+  return await dueq.check()
 }
 
 async function silentDriver(schema: string): Promise<unknown> {

@@ -1,6 +1,6 @@
-import { createServer } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { connect } from '../../src/index.js'
+import { startClosing } from '../support/fake-server.js'
 import { codeOf, codeThrown, startClient, type TestClient } from './client.js'
 
 let test: TestClient
@@ -10,21 +10,14 @@ beforeAll(async () => {
 afterAll(() => test.close())
 
 it('connect, handles and close open no connection: the first is opened by the first use', async () => {
-  let connectionCount = 0
-  const server = createServer((socket) => {
-    connectionCount++
-    socket.destroy()
-  }).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  const dueq = connect(`postgres://u:p@127.0.0.1:${port}/d`, { timeout: '300ms' })
+  await using server = await startClosing()
+  const dueq = connect(server.url, { timeout: '300ms' })
   dueq.queue('q')
   await new Promise((resolve) => setTimeout(resolve, 100))
-  expect(connectionCount).toBe(0)
+  expect(server.connectionCount).toBe(0)
   expect(await codeOf(dueq.check())).toBe('timeout')
-  expect(connectionCount).toBeGreaterThan(0)
+  expect(server.connectionCount).toBeGreaterThan(0)
   await dueq.close()
-  server.close()
 })
 
 it('the schema option says where dueq lives; clients of two schemas do not meet', async () => {

@@ -36,11 +36,11 @@ it('close ends the connections that dueq opened, the listening one included', as
   const url = `${test.url}${test.url.includes('?') ? '&' : '?'}application_name=${test.schema}`
   const dueq = test.anotherByUrl({ url, name: 'closing' })
   const waiting = dueq.queue(queue.name).dequeue({ wait: '20s' })
-  await until(async () => (await dueq.check()).isListening)
+  await expect.poll(() => dueq.check()).toMatchObject({ isListening: true })
   expect((await sessionPids()).length).toBeGreaterThanOrEqual(2)
   await dueq.close()
   expect(await waiting).toEqual([])
-  await until(async () => (await sessionPids()).length === 0)
+  await expect.poll(sessionPids).toEqual([])
 })
 
 it.each(['url', 'sql', 'query'])('after close nothing of dueq keeps the process alive (%s)', async (how) => {
@@ -58,12 +58,4 @@ it.each(['url', 'sql', 'query'])('after close nothing of dueq keeps the process 
 async function sessionPids(): Promise<readonly number[]> {
   const rows = await test.sql`select pid from pg_stat_activity where application_name = ${test.schema}`
   return rows.map((row) => row['pid'] as number)
-}
-
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 5_000
-  while (!(await isTrue())) {
-    if (performance.now() > deadline) throw new Error('It did not come true within 5 s')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
 }

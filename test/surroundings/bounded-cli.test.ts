@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { dueqOn } from '../cli/dueq.js'
+import { startSilent } from '../support/fake-server.js'
 import { variant } from '../support/variant.js'
-import { startSilent } from './silent-server.js'
 
 // Connecting may take 10 s, a statement 30 s: only a long run waits for that.
 const isLong = (variant.seconds ?? 0) >= 30

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { migrate, migrationStatus } from '../../src/migrate.js'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
 import { startProxy } from '../faults/proxy.js'
+import { startRefusing, startSilent } from '../support/fake-server.js'
 import { openSession, type Session } from '../support/sessions.js'
-import { startRefusing, startSilent } from './silent-server.js'
 
 let test: TestClient
 let session: Session

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, type ExpectStatic, expect, it } from 'vitest'
 import { type Dueq, defineQueue } from '../../src/index.js'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
 import { startProxy, type TcpProxy } from '../faults/proxy.js'
+import { startSilent } from '../support/fake-server.js'
 import { killAll, startProcess } from '../support/processes.js'
 import { openSession } from '../support/sessions.js'
-import { startSilent } from './silent-server.js'
 
 let test: TestClient
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { codeOf, startClient, type TestClient } from '../client/client.js'
+import { startRefusing } from '../support/fake-server.js'
 import { startRole } from '../support/role.js'
-import { startRefusing } from './silent-server.js'
 
 let test: TestClient
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 /**
- * TCP servers where a PostgreSQL should be: one that accepts and says nothing, one that refuses with an error.
+ * TCP servers where a PostgreSQL should be: one that accepts and says nothing, one that accepts and closes, one that
+ * refuses with an error.
  */
 import { createServer, type Socket } from 'node:net'
 
@@ -13,6 +14,11 @@ export type FakeServer = {
 /** Accepts connections and never answers. */
 export function startSilent(): Promise<FakeServer> {
   return start(() => {})
+}
+
+/** Accepts connections and closes them at once, as a load balancer without a server behind it does. */
+export function startClosing(): Promise<FakeServer> {
+  return start((socket) => socket.end())
 }
 
 /** Answers every startup packet with a fatal error of this SQLSTATE. */

@@ -119,6 +119,6 @@ export function thrownText(thrown: unknown): string {
   try {
     return String(thrown)
   } catch {
-    return `a ${typeof thrown} without a text form`
+    return 'a value without a text form'
   }
 }

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import postgres from 'postgres'
-import { afterAll, describe, expect, it, type TestContext } from 'vitest'
+import { afterAll, describe, expect, it, type TestContext, vi } from 'vitest'
 import { type EmbeddedServer, startEmbedded } from '../src/cli/embedded.js'
 import { startOwnServer } from './support/own-server.js'
 import { killAll, startProcess } from './support/processes.js'
@@ -60,14 +61,25 @@ describe('an embedded server', () => {
   })
 
   it('is removed at the next start when its owner was killed', async (test) => {
-    const owner = startProcess('test/support/fixtures/embedded-owner.mjs')
-    const orphan = await owner.waitForLine<{ url: string; pid: number; dataDirectory: string }>(() => true, 15_000)
-    await owner.kill('SIGKILL')
-    expect(await query(orphan.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
-    const next = await start(test)
-    expect(existsSync(dirname(orphan.dataDirectory))).toBe(false)
-    await expect(query(orphan.url, 'select 1')).rejects.toThrow()
-    expect(await query(next.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
+    // A directory of its own, because any other start would remove it too.
+    const base = mkdtempSync(join(tmpdir(), 'dueq-orphans-'))
+    chmodSync(base, 0o755)
+    vi.stubEnv('TMPDIR', base)
+    try {
+      const owner = startProcess('test/support/fixtures/embedded-owner.mjs')
+      const orphan = await owner.waitForLine<{ url: string; dataDirectory: string }>(() => true, 30_000)
+      await owner.kill('SIGKILL')
+      expect(dirname(dirname(orphan.dataDirectory))).toBe(base)
+      expect(await query(orphan.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
+      const next = await start(test)
+      expect(existsSync(dirname(orphan.dataDirectory))).toBe(false)
+      await expect(query(orphan.url, 'select 1')).rejects.toThrow()
+      expect(await query(next.url, 'select 1 as alive')).toEqual([{ alive: 1 }])
+      await next.stop()
+    } finally {
+      vi.unstubAllEnvs()
+      rmSync(base, { recursive: true, force: true })
+    }
   })
 })
 

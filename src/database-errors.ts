@@ -8,7 +8,8 @@ export function fromDatabase(error: unknown): DueqError {
   const thrown = readThrown(error)
   const { code: rawCode, message, hint, errors } = thrown
   const sqlState = typeof rawCode === 'string' ? rawCode : ''
-  const isOutcomeUnknown = isAnswerLost(thrown, sqlState, message)
+  const state = stateBehindPooler(sqlState, thrown)
+  const isOutcomeUnknown = isAnswerLost(thrown, state, message)
   const options = { cause: error, details: { sqlState: rawCode }, isOutcomeUnknown }
   if (sqlState === 'CONNECTION_ENDED' || message.startsWith('Cannot use a pool after calling end'))
     return new DueqError(
@@ -27,8 +28,8 @@ export function fromDatabase(error: unknown): DueqError {
     )
   }
   const code =
-    codeOfSqlState[sqlState === '08P01' ? refusalOfPooler(message) : sqlState] ??
-    (sqlState.startsWith('08') ? 'database.unreachable' : isOutcomeUnknown ? 'timeout' : 'database.error')
+    codeOfSqlState[state] ??
+    (state.startsWith('08') ? 'database.unreachable' : isOutcomeUnknown ? 'timeout' : 'database.error')
   const advice = isOutcomeUnknown
     ? 'Whether the statement took effect is unknown.'
     : sqlState.startsWith('DQ')
@@ -74,6 +75,7 @@ const codeOfSqlState: Readonly<Record<string, DueqErrorCode>> = {
   '57P01': 'database.unreachable',
   '57P02': 'database.unreachable',
   '57P03': 'database.unreachable',
+  '57P04': 'database.unreachable',
   '57P05': 'database.unreachable',
 }
 
@@ -102,6 +104,7 @@ const adviceOfSqlState: Readonly<Record<string, string>> = {
 type DriverError = {
   readonly code?: unknown
   readonly message: string
+  readonly severity?: string | undefined
   readonly hint?: string | undefined
   readonly errors?: readonly Error[] | undefined
   /** The system call that failed, for errors of the network. */
@@ -111,8 +114,9 @@ type DriverError = {
 /** What there is to read. A driver of the user's own may throw anything, also what throws when it is read. */
 function readThrown(thrown: unknown): DriverError {
   try {
-    const { code, message, hint, errors, syscall } = (thrown ?? {}) as Partial<DriverError>
-    return { code, message: typeof message === 'string' ? message : thrownText(thrown), hint, errors, syscall }
+    const { code, message, severity, hint, errors, syscall } = (thrown ?? {}) as Partial<DriverError>
+    const text = typeof message === 'string' ? message : thrownText(thrown)
+    return { code, message: text, severity, hint, errors, syscall }
   } catch {
     return { message: thrownText(thrown) }
   }
@@ -120,11 +124,14 @@ function readThrown(thrown: unknown): DriverError {
 
 /**
  * The state that PostgreSQL would have given. PgBouncer refuses with 08P01 whatever the reason is, and only its words, which
- * are never translated, tell a wrong password from a server that is down.
+ * are never translated, tell a wrong password from a server that is down. Supavisor and Pgpool say XX000 of a connection to
+ * the server that they lost; of the errors of PostgreSQL with that state hardly any ends the connection.
  */
-function refusalOfPooler(message: string): string {
+function stateBehindPooler(sqlState: string, { message, severity }: DriverError): string {
+  if (sqlState === 'XX000' && severity === 'FATAL') return '08006'
+  if (sqlState !== '08P01') return sqlState
   if (/authentication failed|no such user/i.test(message)) return '28P01'
-  return /no such database|database .* does not exist/i.test(message) ? '3D000' : '08P01'
+  return /no such database|database .* does not exist/i.test(message) ? '3D000' : sqlState
 }
 
 /** Network errors carry the name of an errno; postgres.js adds names of its own; pg has only texts for some. */
@@ -140,11 +147,11 @@ function isNetworkCode(code: string, message: string): boolean {
 
 /**
  * Whether a statement may have been committed although this error came instead of its answer. A backend that is told to
- * end (57P01, 57P02, 57P05) may be past the commit; an error while connecting (`syscall`) came before anything was sent.
+ * end (57P01, 57P02, 57P04, 57P05) may be past the commit; an error while connecting (`syscall`) came before anything was sent.
  */
 function isAnswerLost(error: DriverError, code: string, message: string): boolean {
   return (
-    /^(57P0[125]|40003|08(000|006|007|P01))$/.test(code) ||
+    /^(57P0[1245]|40003|08(000|006|007|P01))$/.test(code) ||
     (/^(ECONNRESET|EPIPE|ETIMEDOUT|ENETDOWN|ENETUNREACH|EHOSTUNREACH|CONNECTION_(CLOSED|DESTROYED))$/.test(code) &&
       error.syscall !== 'connect') ||
     (code === '' && /connection terminated(?! due to connection timeout)|^query read timeout$/i.test(message))

@@ -192,7 +192,10 @@ function within<T>(
       isLate = true
       reject(silentError(deadlineMs))
     }, ms)
-    answer.then((value) => (isLate ? onLate(value) : resolve(value)), reject).finally(() => clearTimeout(timer))
+    answer
+      .then((value) => (isLate ? onLate(value) : resolve(value)))
+      .catch(reject) // of a late answer nobody hears
+      .finally(() => clearTimeout(timer))
   })
 }
 

@@ -120,10 +120,14 @@ async function enqueueChunks<In>(
     return committed
   } catch (error) {
     const reason = isDueqError(error) ? error.message : `${saying(error)}.`
+    const isOutcomeUnknown = isDueqError(error) && error.isOutcomeUnknown
+    const advice = isOutcomeUnknown
+      ? `The next ${chunk.length} may be enqueued as well: to send them again safely, give them dedup keys.`
+      : 'Go on with the message after those.'
     throw new DueqError(
       'enqueue.incomplete',
-      `enqueueMany stopped after ${committed.length} committed messages: ${reason} Go on with the message after those.`,
-      { cause: error, details: { committed } },
+      `enqueueMany stopped after ${committed.length} committed messages: ${reason} ${advice}`,
+      { cause: error, details: { committed }, isOutcomeUnknown },
     )
   }
 }

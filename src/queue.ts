@@ -25,7 +25,8 @@ export type Producer<In> = {
   enqueue(payload: In, options?: EnqueueOptions): Promise<Enqueued>
   /**
    * Enqueues many. An array goes in one statement: all or none. An async iterable goes in chunks of 1000, each committed
-   * by itself; its error has code `enqueue.incomplete`, and `details.committed` holds what is enqueued already.
+   * by itself; its error has code `enqueue.incomplete`, and `details.committed` holds what is enqueued already. Where
+   * `isOutcomeUnknown` is true, the chunk after those may be enqueued as well.
    */
   enqueueMany(items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>): Promise<Enqueued[]>
 }

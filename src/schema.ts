@@ -63,10 +63,17 @@ const migrationPausesMs = [2, 20, 200]
 /**
  * What a statement fails with, undone, when a migration commits between its planning and its start: "cache lookup failed
  * for function" (XX000, in a few of a hundred migrations under load), or a plan or a function that is gone. Others that
- * look the same just fail a little later.
+ * look the same just fail a little later. But poolers (Supavisor, Pgpool) say XX000 of a connection that they lost, perhaps
+ * after the commit; so there the text decides, which PostgreSQL does not translate.
  */
 function isOfMigration(error: unknown): boolean {
-  return ['XX000', '0A000', '42883'].includes(String(fromDatabase(error).details['sqlState']))
+  const { details, message } = fromDatabase(error)
+  const { sqlState } = details
+  return (
+    sqlState === '0A000' ||
+    sqlState === '42883' ||
+    (sqlState === 'XX000' && /\bcache lookup failed\b|\bOID\b/i.test(message))
+  )
 }
 
 function versionError(schema: string, version: number): DueqError | undefined {

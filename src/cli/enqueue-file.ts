@@ -181,13 +181,12 @@ function stopped(error: unknown, committedLines: number, sent: readonly Numbered
     const reason = isDueqError(error.cause) ? error.cause.message : error.message
     return new DueqError('line.invalid', `Line ${line}: ${reason} ${advice}`, { cause: error, details })
   }
-  // These may have come after the commit; all others say that the transaction was rolled back.
-  const isUnknown = sent.length > 0 && ['timeout', 'database.unreachable'].includes(error.code)
-  if (isUnknown)
+  const { isOutcomeUnknown } = error
+  if (isOutcomeUnknown && sent.length > 0)
     return new DueqError(
       'enqueue.incomplete',
       `${error.message} ${advice} Whether lines ${sent[0]!.line} to ${sent.at(-1)!.line} are committed is unknown: the answer was lost.`,
-      { cause: error, details },
+      { cause: error, details, isOutcomeUnknown },
     )
   if (['line.invalid', 'file.unreadable', 'aborted'].includes(error.code) || committedLines === 0)
     return new DueqError(error.code, `${error.message} ${advice}`, { cause: error, details })

@@ -146,8 +146,9 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     const now = performance.now()
     let firstAt = Number.POSITIVE_INFINITY
     for (const held of members.keys()) {
-      // Where a settle is on its way its answer decides.
-      const lookAt = held.isSettling ? Math.max(held.trustedUntil, now + retryMs) : held.trustedUntil
+      // Where a settle is on its way its answer decides, if one comes: in a transaction that was lost none ever does.
+      const isAwaited = held.isSettling && now < held.trustedUntil + held.leaseMs
+      const lookAt = isAwaited ? Math.max(held.trustedUntil, now + retryMs) : held.trustedUntil
       if (lookAt > now) firstAt = Math.min(firstAt, lookAt)
       else lose(held, ranOut)
     }

@@ -38,7 +38,11 @@ export type Connection = PostgresJs | PgQueryable | QueryFunction
 export function queryOf(connection: unknown, prepare = true): Query {
   if (isPostgresJs(connection)) {
     const options = { prepare: connection.options?.prepare ?? prepare }
-    return (text, params) => connection.unsafe(text, [...params], options).values() as Promise<Row[]>
+    const { value, row } = connection.options?.transform ?? {}
+    const run = (text: string, params: readonly unknown[]): Promise<unknown> =>
+      connection.unsafe(text, [...params], options).values()
+    if (!value?.from && !row?.from) return (text, params) => run(text, params) as Promise<Row[]>
+    return async (text, params) => ((await run(text, params)) as unknown[]).map(textRow)
   }
   if (isPg(connection))
     return async (text, params) => (await connection.query({ text, values: [...params], rowMode: 'array' })).rows
@@ -153,7 +157,7 @@ function textRow(row: unknown): Row {
     columns.length > 0 &&
     columns.every((value) => typeof value === 'string' || value === null || value === undefined)
   )
-    return columns as Row
+    return columns.map((value) => value ?? null) as Row
   throw new DueqError(
     'connection.invalid',
     'The query function must give each row as an array, or an object, of its columns, which are text or null.',
@@ -161,9 +165,12 @@ function textRow(row: unknown): Row {
 }
 
 type PostgresJsCalls = {
-  readonly options?: { readonly prepare?: boolean }
+  readonly options?: { readonly prepare?: boolean; readonly transform?: PostgresJsTransform }
   unsafe(text: string, params: unknown[], options: object): { values(): PostgresJsQuery }
 }
+
+/** What the user wants done to values and to rows, null to undefined for example. */
+type PostgresJsTransform = { readonly value?: { readonly from?: unknown }; readonly row?: { readonly from?: unknown } }
 
 /** `handle` sends the statement, and rejects where that throws; `state` is null before. */
 type PostgresJsQuery = Promise<unknown> & { readonly state: unknown; handle(): Promise<void> }

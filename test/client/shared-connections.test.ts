@@ -31,6 +31,23 @@ it('a shared pg pool is never ended', async () => {
   await pool.end()
 })
 
+it.each([
+  ['null becomes undefined', { value: { from: (value: unknown) => value ?? undefined } }],
+  ['rows become objects', { row: { from: (row: object) => ({ ...row }) } }],
+  ['names become camel case', postgres.camel],
+])('a shared postgres.js instance may transform what it reads: %s', async (_, transform) => {
+  const sql = postgres(test.url, { max: 2, onnotice: () => {}, transform: transform as never })
+  const { name } = await test.queue()
+  const queue = test.another({ sql }).queue(name)
+  expect(await queue.dequeue()).toEqual([])
+  const { id } = await queue.enqueue({ a: null })
+  expect(await queue.stats()).toMatchObject({ ready: 1, pausedAt: null })
+  const [message] = await queue.dequeue()
+  expect(message).toMatchObject({ id, payload: { a: null }, headers: {} })
+  await sql.begin((tx) => message!.in(tx).ack())
+  await sql.end()
+})
+
 it('close ends the connections that dueq opened, the listening one included', async () => {
   const queue = await test.queue({ pollInterval: '1h' })
   const url = `${test.url}${test.url.includes('?') ? '&' : '?'}application_name=${test.schema}`

@@ -38,6 +38,7 @@ export function createRollCall<T>(call: (one: T) => void): RollCall<T> {
     clear() {
       list.clear()
       clearTimeout(timer)
+      timer = undefined
     },
   }
 }

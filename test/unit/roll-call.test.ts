@@ -16,6 +16,16 @@ it('a few are called at once, of many only some, and the rest in their order lat
   expect(called).toEqual(names(1000))
 })
 
+it('after clear nobody is called any more, until it begins again', async () => {
+  const called: number[] = []
+  const rollCall = createRollCall<number>((one) => called.push(one))
+  rollCall.begin(names(1000))
+  rollCall.clear()
+  called.length = 0
+  rollCall.begin([7])
+  expect(called).toEqual([7])
+})
+
 it('one who is still to be called is called once, and keeps its place', async () => {
   const called: number[] = []
   const rollCall = createRollCall<number>((one) => called.push(one))

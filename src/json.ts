@@ -4,7 +4,7 @@ import { DueqError } from './errors.js'
 import { describe, saying } from './options.js'
 
 /** The largest payload, in bytes of JSON. */
-export const maxPayloadBytes = 1_048_576
+const maxPayloadBytes = 1_048_576
 
 /**
  * Writes a value as the JSON text that PostgreSQL stores as `jsonb`, at most 1 MB.

@@ -154,6 +154,7 @@ async function connected<T>(
     late = new DueqError(
       'timeout',
       `Not done within ${timeoutMs} ms, and given up. Run it again: what is applied by then is not applied twice. Give a longer \`timeout\` where a migration needs it.`,
+      { isOutcomeUnknown: true },
     )
     socket.destroy()
   }, timeoutMs)
@@ -164,8 +165,6 @@ async function connected<T>(
     if (late) throw late
     const cause = fromDatabase(error)
     if (cause.code !== 'database.error' && cause.code !== 'option.invalid') throw cause
-    if (cause.message === 'timeout expired')
-      throw new DueqError('database.unreachable', `The server did not answer within ${connectWithinMs} ms.`, { cause })
     throw new DueqError('migration.failed', `Migrating failed, nothing was changed: ${cause.message}`, { cause: error })
   } finally {
     clearTimeout(timer)

@@ -778,7 +778,7 @@ begin
           v_next := v_now;
           exit;
         end if;
-        v_ids := nullif(_claimable(v_ids, handlers - (max - v_left), v_queue.max_attempts), '{}');
+        v_ids := nullif(_claimable(v_ids, max - v_left, handlers, v_queue.max_attempts), '{}');
       end if;
 
       if v_stored_bytes > 4194304 and v_ids is not null then
@@ -1441,7 +1441,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _claimable(ids bigint[], handlers integer, max_attempts integer)
+CREATE OR REPLACE FUNCTION _claimable(ids bigint[], claimed integer, handlers integer, max_attempts integer)
  RETURNS bigint[]
  LANGUAGE plpgsql
 AS $function$
@@ -1462,10 +1462,10 @@ begin
       v_exhausted := v_exhausted || m.id;
       continue;
     elsif _is_suspect(m.lapses, max_attempts) then
-      exit when cardinality(v_ids) > 0;
+      exit when claimed + cardinality(v_ids) > 0;
       v_limit := 1;
     elsif m.lapses > 0 then
-      v_limit := least(v_limit, handlers);
+      v_limit := least(v_limit, handlers - claimed);
     end if;
     exit when cardinality(v_ids) >= v_limit;
     v_ids := v_ids || m.id;

@@ -34,8 +34,9 @@ as $$ select lapses > 0 and lapses * 2 >= max_attempts $$;
 -- each for one failure. So with such a message at most `handlers` are claimed, all of which start at once, and none waits.
 -- From half of the budget on it is claimed alone, and the consumer leaves it alone: those that went down with it by chance
 -- still have the other half. One that has used up its budget by lapsing goes to the dead letters.
+-- `claimed` says how many are claimed already, of levels in front of theirs.
 -- Changes: messages, dead_letters (at most the candidates). Locks: none beyond the caller's.
-create function _claimable(ids bigint[], handlers integer, max_attempts integer) returns bigint[]
+create function _claimable(ids bigint[], claimed integer, handlers integer, max_attempts integer) returns bigint[]
 language plpgsql volatile
 as $$
 #variable_conflict use_column
@@ -55,10 +56,10 @@ begin
       v_exhausted := v_exhausted || m.id;
       continue;
     elsif _is_suspect(m.lapses, max_attempts) then
-      exit when cardinality(v_ids) > 0;
+      exit when claimed + cardinality(v_ids) > 0;
       v_limit := 1;
     elsif m.lapses > 0 then
-      v_limit := least(v_limit, handlers);
+      v_limit := least(v_limit, handlers - claimed);
     end if;
     exit when cardinality(v_ids) >= v_limit;
     v_ids := v_ids || m.id;
@@ -102,7 +103,7 @@ $$;
 -- JSON, and next_ready_at says that there is more now.
 -- A message with is_suspect has lapsed for half of its budget: nothing should be claimed until it is settled.
 -- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it
--- claims; where one of them has lapsed, all that it looked at.
+-- claims; where one of them has lapsed, or they are large, all that it looked at.
 -- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
 -- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
 -- Raises: DQ001, DQ002.
@@ -166,7 +167,7 @@ begin
           v_next := v_now;
           exit;
         end if;
-        v_ids := nullif(_claimable(v_ids, handlers - (max - v_left), v_queue.max_attempts), '{}');
+        v_ids := nullif(_claimable(v_ids, max - v_left, handlers, v_queue.max_attempts), '{}');
       end if;
 
       if v_stored_bytes > 4194304 and v_ids is not null then

@@ -113,3 +113,12 @@ it('promise 3h: those that lapse together with the poison message, crash after c
   ])
   expect(await engine.rows('select id from dueq.message_states where queue = $1', [queue])).toEqual([])
 })
+
+it('promise 3h: from half of its budget on it is handled alone: not even with a level in front of its own that leaves a handler free', async () => {
+  const { queue, poison } = await withPoison(', max_attempts => 2')
+  const urgent = await engine.enqueue(queue, 'priority => -1')
+  const poll = () =>
+    engine.rows<{ id: string }>(`select id::text from dueq.poll($1, 10, handlers => 5) where id is not null`, [queue])
+  expect(ids(await poll())).toEqual([urgent])
+  expect(ids(await poll())).toEqual([poison])
+})

@@ -58,36 +58,21 @@ export async function claim<Payload>(
       onLost: (error) => emit({ type: 'lease.lost', queue, id: delivery.id, attempt: delivery.attempt, error }),
     })
 
-  const controls: MessageControl<Payload>[] = []
   let payloadChars = 0
   const payloads = polled.deliveries.map(({ payload }): unknown => {
     payloadChars += payload.length
     return JSON.parse(payload)
   })
   const results = schema ? await validateAll(schema, payloads, polled.deliveries, polledAtMs) : undefined
+  // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
+  const controls: MessageControl<Payload>[] = []
+  const refusals: [MessageControl<Payload>, StandardSchemaV1.FailureResult | undefined][] = []
   for (const [i, delivery] of polled.deliveries.entries()) {
     const result = results ? results[i] : { value: payloads[i] }
-    if (result && !result.issues) {
-      controls.push(control(delivery, result.value as Payload))
-      continue
-    }
-    const { message, held } = control(delivery, payloads[i] as Payload)
-    const { id, attempt } = message
-    try {
-      if (result) {
-        const error = issuesText(result.issues)
-        await message.deadLetter('payload.rejected', error)
-        emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error })
-      } else {
-        const error = new DueqError('timeout', `The schema of queue "${queue}" gave no answer about message ${id}.`)
-        const outcome = await message.nack(error)
-        emit({ type: 'message.failed', queue, id, attempt, error, outcome })
-        if (outcome === 'dead') emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
-      }
-    } catch {
-      client.leases.drop(held) // so that the lease ends, and the next delivery tries again
-    }
+    if (result && !result.issues) controls.push(control(delivery, result.value as Payload))
+    else refusals.push([control(delivery, payloads[i] as Payload), result])
   }
+  for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
   return { controls, polled, polledAtMs, receivedAt, payloadChars }
 }
 
@@ -116,6 +101,30 @@ export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
 }
 
 // --- internal ---
+
+/** Settles a message that its schema refuses, or (without a result) about which that gave no answer. */
+async function refuse(
+  { leases, emit }: Client,
+  queue: string,
+  { message, held }: MessageControl<unknown>,
+  result: StandardSchemaV1.FailureResult | undefined,
+): Promise<void> {
+  const { id, attempt } = message
+  try {
+    if (result) {
+      const error = issuesText(result.issues)
+      await message.deadLetter('payload.rejected', error)
+      emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error })
+    } else {
+      const error = new DueqError('timeout', `The schema of queue "${queue}" gave no answer about message ${id}.`)
+      const outcome = await message.nack(error)
+      emit({ type: 'message.failed', queue, id, attempt, error, outcome })
+      if (outcome === 'dead') emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
+    }
+  } catch {
+    leases.drop(held) // so that the lease ends, and the next delivery tries again
+  }
+}
 
 /**
  * Gives back what was claimed when nobody waited for it any more: a pool of the caller that was busy beyond the deadline

@@ -1,8 +1,9 @@
 // One claim: a poll, and a message in the care of this process for everything that it gave.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
-import { DueqError, thrownText } from './errors.js'
+import { DueqError } from './errors.js'
 import { createMessage, epochMs, type MessageControl } from './message.js'
+import { issuesText, validateAll } from './payload-schema.js'
 import type { Delivery, Polled } from './statements-poll.js'
 
 /** What to claim. `leaseMs` undefined: the lease of the queue. */
@@ -63,7 +64,9 @@ export async function claim<Payload>(
     payloadChars += payload.length
     return JSON.parse(payload)
   })
-  const results = schema ? await validateAll(schema, payloads, polled.deliveries, polledAtMs) : undefined
+  const [first] = polled.deliveries
+  const schemaMs = first ? (epochMs(first.leaseEndsAt) - polledAtMs) / 3 : 0
+  const results = schema && first ? await validateAll(schema, payloads, schemaMs) : undefined
   // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
   const controls: MessageControl<Payload>[] = []
   const refusals: [MessageControl<Payload>, StandardSchemaV1.FailureResult | undefined][] = []
@@ -74,30 +77,6 @@ export async function claim<Payload>(
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
   return { controls, polled, polledAtMs, receivedAt, payloadChars }
-}
-
-/** What a schema says of its input; a schema that throws refuses it. */
-export async function validate(schema: StandardSchemaV1, value: unknown): Promise<StandardSchemaV1.Result<unknown>> {
-  try {
-    const result: unknown = await schema['~standard'].validate(value)
-    if (typeof result !== 'object' || result === null) return refused('the schema gave no result')
-    const { issues, value: parsed } = result as { issues?: StandardSchemaV1.Issue[]; value?: unknown }
-    if (issues === undefined) return { value: parsed }
-    issuesText(issues) // throws here, or nowhere
-    return { issues }
-  } catch (error) {
-    return refused(`the schema threw: ${thrownText(error)}`)
-  }
-}
-
-/** The issues of a schema as text: "userId: expected a number; …". */
-export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
-  return issues
-    .map(({ message, path }) => {
-      const keys = path?.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
-      return keys ? `${keys}: ${message}` : message
-    })
-    .join('; ')
 }
 
 // --- internal ---
@@ -132,26 +111,4 @@ async function refuse(
  */
 async function giveBack({ statements, query }: Client, deliveries: readonly Delivery[]): Promise<void> {
   for (const { id, attempt } of deliveries) await statements.release(query, id, attempt).catch(() => {}) // its lease ends
-}
-
-/** The results of a schema for a whole claim; undefined where one takes too long, so that it holds up nothing else. */
-async function validateAll(
-  schema: StandardSchemaV1,
-  payloads: readonly unknown[],
-  deliveries: readonly Delivery[],
-  polledAtMs: number,
-): Promise<(StandardSchemaV1.Result<unknown> | undefined)[]> {
-  const [first] = deliveries
-  if (!first) return []
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, (epochMs(first.leaseEndsAt) - polledAtMs) / 3, undefined)
-  })
-  const results = await Promise.all(payloads.map((payload) => Promise.race([validate(schema, payload), late])))
-  clearTimeout(timer)
-  return results
-}
-
-function refused(message: string): StandardSchemaV1.FailureResult {
-  return { issues: [{ message }] }
 }

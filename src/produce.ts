@@ -1,6 +1,5 @@
 // Enqueueing: validates against the contract, writes JSON, and sends it. On whatever connection it is given, so that
 // inside a caller's transaction nothing is different.
-import { issuesText, validate } from './claim.js'
 import type { QueueDefinition } from './definition.js'
 import type { Query } from './driver.js'
 import { DueqError, isDueqError } from './errors.js'
@@ -15,6 +14,7 @@ import {
   saying,
   wholeNumber,
 } from './options.js'
+import { issuesText, validate } from './payload-schema.js'
 import type { Enqueued, Enqueueing, Statements } from './statements.js'
 import { createRest } from './turns.js'
 

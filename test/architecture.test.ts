@@ -18,7 +18,7 @@ const layers = [
   ['connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['listener'],
   ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
-  ['definition', 'json'],
+  ['definition', 'json', 'payload-schema'],
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'statements-poll', 'events'],

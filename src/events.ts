@@ -1,6 +1,7 @@
 // What dueq tells about itself: one listener, one union. A listener that throws never touches delivery. A warning that
-// nobody listens for goes to process.emitWarning, once for each type and queue, so that nothing goes wrong in silence.
-import { type DueqError, thrownText } from './errors.js'
+// nobody listens for goes to process.emitWarning, once for each type, queue and code of its error, so that nothing goes wrong
+// in silence: not even a lost connection that cannot come back because the password was changed.
+import { DueqError, thrownText } from './errors.js'
 
 /** An event of dueq; `docs/events.md` is the table of all. Times are in ms. */
 export type DueqEvent =
@@ -80,7 +81,9 @@ export function createEmitter(listener: ((event: DueqEvent) => void) | undefined
       return
     }
     const text = warningOf(event)
-    const key = `${event.type} ${'queue' in event ? event.queue : ''}`
+    const error: unknown = 'error' in event ? event.error : undefined
+    const code = error instanceof DueqError ? error.code : ''
+    const key = `${event.type} ${'queue' in event ? event.queue : ''} ${code}`
     if (text === undefined || warned.has(key)) return
     warned.add(key)
     process.emitWarning(`${text} (further ones of this kind are not shown; pass \`onEvent\` to see all)`, {

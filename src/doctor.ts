@@ -136,7 +136,13 @@ async function listens({ query, statements, schema, listen, isListening }: Patie
   unsubscribe()
   await wakeups.close()
   if (event?.type === 'listen.up') return well('listen', `notifications arrive (${took})`)
-  if (event?.type === 'listen.lost') return ill('listen', event.error.message, advice)
+  if (event?.type === 'listen.lost') {
+    return ill(
+      'listen',
+      `cannot listen: ${fromDatabase(event.error.cause).message}`,
+      'Mend what the error says (`listenUrl`, DUEQ_LISTEN_URL). Consumers poll meanwhile, and try again by themselves.',
+    )
+  }
   const silence = `LISTEN is accepted, but a notification to ourselves did not arrive within ${took}: probably a pooler in transaction mode`
   return ill('listen', silence, advice)
 }

@@ -97,6 +97,17 @@ it('a clock of the host that is an hour off', async () => {
   })
 })
 
+it('a listenUrl that refuses to connect: the reason, and no advice about poolers', async () => {
+  const refused = direct({ listenUrl: 'postgres://u:p@127.0.0.1:1/d' })
+  const row = await check('listen', refused)
+  await refused.close()
+  expect(row).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(/^cannot listen: No connection to the database/),
+  })
+  expect(row.advice).not.toContain('pooler')
+})
+
 it('LISTEN that succeeds and delivers nothing names listenUrl and DUEQ_LISTEN_URL', async () => {
   expect(await check('listen')).toMatchObject({ ok: true })
   // Notifications stay within their database, so this is as silent as a pooler in transaction mode.

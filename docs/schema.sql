@@ -234,6 +234,7 @@ CREATE OR REPLACE FUNCTION ack_many(ids bigint[], attempts integer[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
@@ -391,6 +392,7 @@ CREATE OR REPLACE FUNCTION doctor()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '1s'
  SET standard_conforming_strings TO 'on'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -400,8 +402,16 @@ AS $function$
 begin
   return query select c."check", c.ok, c.detail, c.advice from _check_server() c;
   return query select c."check", c.ok, c.detail, c.advice from _check_sessions() c;
-  return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
-  return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
+  begin
+    return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
+    return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
+    return query select f."check", f.ok, f.detail, f.advice
+      from _finding('table locks', null, 'no table of dueq is locked as a whole', null) f;
+  exception when lock_not_available then
+    return query select f."check", f.ok, f.detail, f.advice
+      from _finding('table locks', coalesce(_table_locks_text(), 'a table of dueq was locked as a whole for a second'), null,
+      'Nothing can be enqueued, claimed or settled, and the other checks of tables and queues cannot be made. Wait (vacuum full, alter table), or end that session (pg_terminate_backend).') f;
+  end;
 end
 $function$;
 comment on function doctor() is 'Looks for what makes queues slow, late or unsafe, and says what to do about it.';
@@ -604,6 +614,7 @@ CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease i
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
@@ -731,6 +742,7 @@ CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interva
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
@@ -1732,6 +1744,22 @@ begin
     perform _unknown_queue(queue.name);
   end if;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION _table_locks_text()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select string_agg(_session_text(a.pid, a.application_name, a.usename, a.state, a.xact_start, clock())
+                      || format(' locks %s', l.relation::regclass)
+                      || case when not l.granted then format(', as soon as pid %s ends', array_to_string(pg_blocking_pids(a.pid), ', ')) else '' end,
+                    '; ' order by a.xact_start)
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+   where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
+     and l.database = (select d.oid from pg_database d where d.datname = current_database())
+     and l.relation in ('messages'::regclass, 'queues'::regclass, 'dead_letters'::regclass)
 $function$;
 
 CREATE OR REPLACE FUNCTION _to_dead_letters(ids bigint[], reason text, error text, failed integer, lapsed integer)

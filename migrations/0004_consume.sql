@@ -106,7 +106,7 @@ $$;
 -- claims; where one of them has lapsed, or they are large, all that it looked at.
 -- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
 -- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
--- Raises: DQ001, DQ002.
+-- Raises: DQ001, DQ002, 55P03 where the table is locked as a whole for more than 5 s.
 create function poll(
   queue text,
   max integer default 1,
@@ -120,6 +120,7 @@ create function poll(
 )
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '5s' -- no row is waited for; a table that somebody locks would keep the sessions of clients that gave up
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan

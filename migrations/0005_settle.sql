@@ -94,6 +94,7 @@ $$;
 create function ack_many(ids bigint[], attempts integer[]) returns table (id bigint, outcome text, attempt integer)
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '5s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -148,6 +149,7 @@ comment on function extend is 'Moves the end of the lease to that long from now,
 create function extend_many(ids bigint[], attempts integer[], lease interval) returns table (id bigint, outcome text, attempt integer)
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '5s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan

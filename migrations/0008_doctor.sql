@@ -177,12 +177,29 @@ begin
 end
 $$;
 
+-- _table_locks_text: who has, or waits for, a table of dueq as a whole. A waiting one keeps off whoever comes after it.
+create function _table_locks_text() returns text
+language sql stable
+as $$
+  select string_agg(_session_text(a.pid, a.application_name, a.usename, a.state, a.xact_start, clock())
+                      || format(' locks %s', l.relation::regclass)
+                      || case when not l.granted then format(', as soon as pid %s ends', array_to_string(pg_blocking_pids(a.pid), ', ')) else '' end,
+                    '; ' order by a.xact_start)
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+   where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
+     and l.database = (select d.oid from pg_database d where d.datname = current_database())
+     and l.relation in ('messages'::regclass, 'queues'::regclass, 'dead_letters'::regclass)
+$$;
+
 -- doctor: all checks; those of the tables and queues are in the next file.
+-- Where a table is locked as a whole those cannot be made, and the row `table locks` says so instead of all of them.
 -- Changes, Locks: nothing. Reads the statistics of this database that the calling role may see.
 -- Returns: one row for each check: its name, whether all is well, what was found, and what to do about it (null if well).
 create function doctor() returns table ("check" text, ok boolean, detail text, advice text)
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '1s'
 set standard_conforming_strings = on -- the patterns of its checks have backslashes
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -192,8 +209,16 @@ as $$
 begin
   return query select c."check", c.ok, c.detail, c.advice from _check_server() c;
   return query select c."check", c.ok, c.detail, c.advice from _check_sessions() c;
-  return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
-  return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
+  begin
+    return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
+    return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
+    return query select f."check", f.ok, f.detail, f.advice
+      from _finding('table locks', null, 'no table of dueq is locked as a whole', null) f;
+  exception when lock_not_available then
+    return query select f."check", f.ok, f.detail, f.advice
+      from _finding('table locks', coalesce(_table_locks_text(), 'a table of dueq was locked as a whole for a second'), null,
+      'Nothing can be enqueued, claimed or settled, and the other checks of tables and queues cannot be made. Wait (vacuum full, alter table), or end that session (pg_terminate_backend).') f;
+  end;
 end
 $$;
 

@@ -89,7 +89,8 @@ const adviceOf: Partial<Record<DueqErrorCode, string>> = {
     'This server takes no writes: a standby, or a role or database that is read-only by default. dueq needs the primary.',
   'database.unreachable': 'Check that PostgreSQL is running and that host and port are right.',
   'schema.missing': 'Run `npx dueq migrate` against this database (and check the `schema` option).',
-  'lock.timeout': 'Another transaction holds the row; nothing was changed. Try again.',
+  'lock.timeout':
+    'Another transaction holds the row, or the whole table; nothing was changed. Try again; `dueq doctor` names the holder.',
   'transaction.conflict': 'Roll the transaction back and run it again.',
   'transaction.aborted': 'An earlier statement of the transaction failed; roll it back.',
 }

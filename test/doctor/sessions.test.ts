@@ -96,3 +96,35 @@ it('a transaction that only reads messages locks none', async () => {
   await holder.rollback()
   await engine.travel('-2 minutes')
 })
+
+it('a table that somebody locks as a whole is named within a second, and hides no check of sessions', async () => {
+  await using holder = await engine.session()
+  await holder.begin()
+  await holder.rows('lock table dueq.messages in access exclusive mode')
+  const rows = await engine.rows<Check & { readonly check: string }>(
+    'select "check", ok, detail, advice from dueq.doctor()',
+  )
+  expect(rows.find((row) => row.check === 'table locks')).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(new RegExp(`pid ${holder.pid} \\(dueq test, .* locks .*messages`)),
+    advice: expect.stringContaining('pg_terminate_backend'),
+  })
+  expect(rows.map((row) => row.check)).toContain('held snapshots')
+  await holder.rollback()
+  expect(await check('table locks')).toMatchObject({ ok: true })
+})
+
+it('behind a lock that waits for a reader, both are named', async () => {
+  await using reader = await engine.session()
+  await using waiting = await engine.session()
+  await reader.begin()
+  await reader.rows('select count(*) from dueq.messages')
+  await waiting.begin()
+  const locked = waiting.rows('lock table dueq.messages in access exclusive mode')
+  await expect
+    .poll(async () => (await check('table locks')).detail, { timeout: 20_000 })
+    .toMatch(new RegExp(`pid ${waiting.pid} .* locks .*messages, as soon as pid ${reader.pid} ends`))
+  await reader.rollback()
+  await locked
+  await waiting.rollback()
+})

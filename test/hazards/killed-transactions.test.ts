@@ -1,6 +1,6 @@
 // postgres.js 3.4.9: where a connection is lost under a statement of `sql.begin`, the driver writes its own rollback to no
-// socket, which no `try` around anything can catch. Where the naive test fails the driver is cured: docs/usage.md may then
-// recommend `sql.begin` again, from that version on.
+// socket, which no `try` around anything can catch, or rejects a promise of its own, which nobody has. Where the naive test
+// fails the driver is cured: docs/usage.md may then recommend `sql.begin` again, from that version on.
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startClient, type TestClient } from '../client/client.js'
@@ -47,7 +47,8 @@ async function run(driver: 'pg' | 'postgres', killCount: number) {
 it('naive: with sql.begin a lost connection ends the process', { timeout: 60_000 }, async () => {
   const { handlers, killedCount } = await run('postgres', 200)
   expect(await handlers.exited).toMatchObject({ code: 1 })
-  expect(handlers.stderr).toMatch(/TypeError: Cannot read properties of null \(reading 'write'\)/)
+  // Most often the one, now and then the other: an error of the driver's own that reaches nobody.
+  expect(handlers.stderr).toMatch(/Cannot read properties of null \(reading 'write'\)|triggerUncaughtException/)
   expect(killedCount).toBeGreaterThan(0)
 })
 

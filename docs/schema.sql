@@ -392,7 +392,6 @@ CREATE OR REPLACE FUNCTION doctor()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
- SET lock_timeout TO '1s'
  SET standard_conforming_strings TO 'on'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -1111,11 +1110,11 @@ $function$;
 CREATE OR REPLACE FUNCTION _check_queues()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
+ SET lock_timeout TO '1s'
 AS $function$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
-  v_blind text;
   v_listening bigint;
   v_polling bigint;
   v_paused text;
@@ -1130,7 +1129,10 @@ declare
   q record;
 begin
   if not exists (select from pg_index i where i.indexrelid = to_regclass('messages_ready_idx') and i.indisvalid) then
-    v_blind := 'not looked at: without messages_ready_idx that takes too long';
+    return query select f."check", f.ok, f.detail, f.advice
+      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'lapsed leases', 'dead letters', 'orphans']) n
+     cross join lateral _finding(n, 'not looked at: without messages_ready_idx that takes too long', null, 'Make that index again (see indexes), and ask again.') f;
+    return;
   end if;
 
   -- A connection of dueq that listens has said nothing else since. Others poll; only those that did of late count.
@@ -1144,7 +1146,6 @@ begin
   for q in
     select s.id, s.name, s.paused_at, s.poll_interval, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
       from queues s cross join _front(s.id, s.priorities, v_now) f
-     where v_blind is null
      order by s.name
   loop
     v_text := format('%s%s waiting, the oldest for %s', case when q.waiting >= _look_limit() then 'at least ' end, q.waiting,
@@ -1173,29 +1174,29 @@ begin
   end loop;
 
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('paused queues', coalesce(v_blind, v_paused), 'no paused queue has messages waiting',
+    from _finding('paused queues', v_paused, 'no paused queue has messages waiting',
     'resume_queue(queue) ends the pause.') f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('consumers gone', coalesce(v_blind, v_gone),
+    from _finding('consumers gone', v_gone,
     format('%s sessions listen', v_listening),
     'Messages are ready, nothing of the queue is leased, and no session listens or polls: start consumers, and read in their logs why they ended.') f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('consumers stuck', coalesce(v_blind, v_stuck), 'no queue is passed over',
+    from _finding('consumers stuck', v_stuck, 'no queue is passed over',
     format('%s sessions listen and %s polled of late, yet nothing of the queue is leased: its consumer was not started, hangs, or is kept off by a transaction (see message locks).',
            v_listening, v_polling)) f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('late queues', coalesce(v_blind, v_late), 'nothing has been ready for more than a minute while others were handled',
+    from _finding('late queues', v_late, 'nothing has been ready for more than a minute while others were handled',
     'Consumers work and do not keep up: start more, raise their concurrency, or make handlers faster.') f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('lapsed leases', coalesce(v_blind, v_lapsed), 'few of the next messages have lapsed before',
+    from _finding('lapsed leases', v_lapsed, 'few of the next messages have lapsed before',
     'Consumers crash, hang, or are cut off from the database. Read their logs; last_error in message_states names the consumer.') f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('dead letters', coalesce(v_blind, v_dead), 'none',
+    from _finding('dead letters', v_dead, 'none',
     'Look at the view dead_messages, mend the cause, then redrive(queue) or purge_dead(queue).') f;
 
   -- From one (queue, level) to the next by the index, not through all messages.
   with recursive levels (queue_id, priority) as (
-    (select m.queue_id, m.priority from messages m where v_blind is null order by m.queue_id, m.priority limit 1)
+    (select m.queue_id, m.priority from messages m order by m.queue_id, m.priority limit 1)
     union all
     select n.queue_id, n.priority
       from levels l
@@ -1212,7 +1213,7 @@ begin
     from levels l left join queues s on s.id = l.queue_id
    where s.id is null or not l.priority = any(s.priorities);
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('orphans', coalesce(v_blind, v_strays), 'every message can be found from its queue',
+    from _finding('orphans', v_strays, 'every message can be found from its queue',
     'Rows were changed by hand, so nobody will ever claim these. Delete them, or restore the row of the queue with its id and priorities.') f;
 end
 $function$;
@@ -1369,11 +1370,13 @@ $function$;
 CREATE OR REPLACE FUNCTION _check_tables()
  RETURNS TABLE("check" text, ok boolean, detail text, advice text)
  LANGUAGE plpgsql
+ SET lock_timeout TO '1s'
 AS $function$
 #variable_conflict use_column
 declare
   v_table record;
   v_found text;
+  v_remedy text;
   v_scale_factor numeric;
   v_limit bigint := (1.5 * current_setting('autovacuum_freeze_max_age')::numeric)::bigint;
   v_max_id bigint;
@@ -1419,8 +1422,10 @@ begin
     format('the oldest rows are %s transactions old, of at most 2 billion', v_table.xids),
     'The server stops writing at 2 billion. Find what holds back vacuum (held snapshots, slots, prepared transactions), then run vacuum freeze in this database.') f;
 
-  with expected (name) as (
-    values ('messages_pkey'), ('messages_ready_idx'), ('messages_dedup_idx')
+  with expected (name, remedy) as (
+    values ('messages_pkey', 'alter table %I.messages add constraint messages_pkey primary key (id)'),
+           ('messages_ready_idx', 'create index concurrently messages_ready_idx on %I.messages (queue_id, priority, ready_at, id)'),
+           ('messages_dedup_idx', 'create unique index concurrently messages_dedup_idx on %I.messages (dedup_key, queue_id) where dedup_key is not null')
   ), found as (
     select c.relname as name, i.indisvalid and i.indisready as is_usable
       from pg_index i join pg_class c on c.oid = i.indexrelid
@@ -1428,13 +1433,16 @@ begin
   )
   select string_agg(case when f.name is null then format('%s is missing', e.name)
                          when e.name is null then format('%s is not of dueq', f.name)
-                         else format('%s is invalid', f.name) end, ', ' order by coalesce(e.name, f.name))
-    into v_found
+                         else format('%s is invalid', f.name) end, ', ' order by coalesce(e.name, f.name)),
+         string_agg(case when f.name is null then format(e.remedy, current_schema())
+                         when e.name is null then format('drop index concurrently %I.%I', current_schema(), f.name)
+                         else format('reindex index concurrently %I.%I', current_schema(), f.name) end || ';', ' ' order by coalesce(e.name, f.name))
+    into v_found, v_remedy
     from expected e full join found f on f.name = e.name
    where e.name is null or f.name is null or not f.is_usable;
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('indexes', v_found, 'those of messages are there, valid, and no others',
-    'Make missing and invalid ones again as in docs/schema.sql (reindex index concurrently …); without messages_ready_idx every claim reads the whole table. Each further index is written three times a message: drop it.') f;
+    concat('Without messages_ready_idx every claim reads the whole table; an index that is not of dueq is written three times a message. As the owner: ', v_remedy)) f;
 
   -- Behind the ids in use, after a restore or a fail-over to a logical replica (which copies no sequences), enqueue fails.
   v_max_id := greatest((select max(m.id) from messages m), (select max(d.id) from dead_letters d), 0);

@@ -199,7 +199,6 @@ $$;
 create function doctor() returns table ("check" text, ok boolean, detail text, advice text)
 language plpgsql volatile
 set search_path from current
-set lock_timeout = '1s'
 set standard_conforming_strings = on -- the patterns of its checks have backslashes
 set enable_seqscan = off
 set enable_bitmapscan = off

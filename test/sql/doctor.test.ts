@@ -116,10 +116,35 @@ it('doctor: an index of messages that is missing, invalid, or one too many', asy
   await engine.rows(`update pg_index set indisvalid = false where indexrelid = 'dueq.messages_ready_idx'::regclass`)
   try {
     expect(await check('indexes')).toMatchObject({ ok: false, detail: 'messages_ready_idx is invalid' })
-    expect(await check('late queues')).toMatchObject({ ok: false, detail: expect.stringMatching(/^not looked at/) })
+    for (const name of ['paused queues', 'late queues', 'orphans']) {
+      const blind = await check(name)
+      expect(blind).toMatchObject({ ok: false, detail: expect.stringMatching(/^not looked at/) })
+      expect(blind.advice).toBe('Make that index again (see indexes), and ask again.')
+    }
   } finally {
     await engine.rows(`update pg_index set indisvalid = true where indexrelid = 'dueq.messages_ready_idx'::regclass`)
   }
+})
+
+it('doctor: the statements that it advises make the indexes what they were', async () => {
+  const definitions = () =>
+    engine.rows(
+      `select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'dueq.messages'::regclass order by 1`,
+    )
+  const before = await definitions()
+  await engine.rows('drop index dueq.messages_ready_idx, dueq.messages_dedup_idx')
+  await engine.rows('alter table dueq.messages drop constraint messages_pkey')
+  await engine.rows('create index extra_idx on dueq.messages (due_at)')
+  const { detail, advice } = await check('indexes')
+  expect(detail.match(/is missing/g)).toHaveLength(3)
+  for (const statement of advice!
+    .split('As the owner: ')[1]!
+    .split(';')
+    .filter((text) => text.trim())) {
+    await engine.rows(statement)
+  }
+  expect(await definitions()).toEqual(before)
+  expect(await check('indexes')).toMatchObject({ ok: true })
 })
 
 it('doctor: a sequence that stands behind the ids in use, as after a fail-over to a logical replica', async () => {

@@ -28,7 +28,7 @@ export type ConnectOptions = {
   readonly timeout?: Duration
   /** The name under which leases are held. @default host:pid:random */
   readonly name?: string
-  /** Hears everything that happens. Without it, what is worth a warning goes to `process.emitWarning`, once. */
+  /** Hears everything that happens. Without it, what is worth a warning goes to `process.emitWarning`, once an hour. */
   readonly onEvent?: (event: DueqEvent) => void
 }
 

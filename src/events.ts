@@ -1,6 +1,6 @@
 // What dueq tells about itself: one listener, one union. A listener that throws never touches delivery. A warning that
-// nobody listens for goes to process.emitWarning, once for each type, queue and code of its error, so that nothing goes wrong
-// in silence: not even a lost connection that cannot come back because the password was changed.
+// nobody listens for goes to process.emitWarning, once an hour for each type, queue and code of its error, so that nothing goes
+// wrong in silence: neither the second outage of a long life, nor the changed password that keeps a connection from coming back.
 import { DueqError, thrownText } from './errors.js'
 
 /** An event of dueq; `docs/events.md` is the table of all. Times are in ms. */
@@ -65,9 +65,12 @@ export type SettingDifference = { readonly setting: string; readonly declared: n
 /** Hands an event to the listener of the client. */
 export type Emit = (event: DueqEvent) => void
 
+/** For how long a warning stands for those like it, in ms. */
+const quietMs = 3_600_000
+
 /** Makes the emitter of a client. */
 export function createEmitter(listener: ((event: DueqEvent) => void) | undefined): Emit {
-  const warned = new Set<string>()
+  const warnedAt = new Map<string, number>()
   return (event) => {
     if (listener) {
       const warn = (error: unknown): void =>
@@ -84,9 +87,10 @@ export function createEmitter(listener: ((event: DueqEvent) => void) | undefined
     const error: unknown = 'error' in event ? event.error : undefined
     const code = error instanceof DueqError ? error.code : ''
     const key = `${event.type} ${'queue' in event ? event.queue : ''} ${code}`
-    if (text === undefined || warned.has(key)) return
-    warned.add(key)
-    process.emitWarning(`${text} (further ones of this kind are not shown; pass \`onEvent\` to see all)`, {
+    const now = performance.now()
+    if (text === undefined || now < (warnedAt.get(key) ?? -quietMs) + quietMs) return
+    warnedAt.set(key, now)
+    process.emitWarning(`${text} (further ones of this kind are not shown for an hour; pass \`onEvent\` to see all)`, {
       code: `DUEQ_${event.type.toUpperCase().replace('.', '_')}`,
     })
   }

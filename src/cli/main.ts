@@ -44,11 +44,13 @@ for (const add of [
 ])
   add(program)
 
-// A reader that has seen enough (`dueq peek … | head`) is no error.
+// A reader that has seen enough (`dueq peek … | head`) is no error. A command that holds messages listens too, to end in order.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit()
-  throw error
+  if (error.code !== 'EPIPE') throw error
+  if (process.stdout.listenerCount('error') === 1) process.exit()
 })
+// Nobody is left to be told; what the command does matters more.
+process.stderr.on('error', () => {})
 
 try {
   await program.parseAsync()

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, expect, test } from 'vitest'
+import { startProxy } from '../faults/proxy.js'
 import { freshSchema } from '../support/database.js'
 import { killAll } from '../support/processes.js'
 import { dueqOn } from './dueq.js'
@@ -144,4 +145,27 @@ test('SIGTERM ends a drain as well, and leaves the rest', async () => {
   await consumer.kill('SIGTERM')
   expect(await consumer.exited).toEqual({ code: 0, signal: null })
   expect(await counts('drained')).toMatchObject({ ready: 2, leased: 0 })
+})
+
+test('where nobody reads stdout any more the consumer stops with exit code 1, and no message stays leased', async () => {
+  await queueOf('unread', ...Array.from({ length: 50 }, (_, n) => String(n)))
+  const consumer = dueq.start('consume', 'unread', '--json', '--exec', 'sleep 0.2')
+  await consumer.waitForLine<Settled>(({ outcome }) => outcome === 'acked')
+  consumer.stopReading()
+  expect(await consumer.exited).toMatchObject({ code: 1 })
+  expect(consumer.stderr).toContain('nobody reads stdout any more')
+  expect(await counts('unread')).toMatchObject({ leased: 0, lapsed: 0 })
+})
+
+test('an outage is told once a minute, not at every try', async () => {
+  await queueOf('outage', '1')
+  await using proxy = await startProxy(schema.url)
+  const consumer = dueq.start('consume', 'outage', '--url', proxy.url, '--json', '--exec', 'true')
+  await consumer.waitForLine<Settled>(({ outcome }) => outcome === 'acked')
+  proxy.refuse()
+  proxy.cut()
+  await expect.poll(() => consumer.stderr, { timeout: 20_000 }).toContain('ECONNREFUSED')
+  await delay(4_000) // some six tries
+  expect(consumer.stderr.match(/ECONNREFUSED/g)).toHaveLength(1)
+  await consumer.kill()
 })

@@ -22,6 +22,8 @@ export type TestProcess = {
   waitForLine<T = Line>(predicate: (line: T) => boolean, deadlineMs?: number): Promise<T>
   /** Writes a line to the process's stdin. */
   send(line: string): void
+  /** Closes stdout, as a reader does that has died. */
+  stopReading(): void
   /** Sends the signal and waits for the end. */
   kill(signal?: NodeJS.Signals): Promise<void>
 }
@@ -102,6 +104,7 @@ export function startProcess(
     send: (line) => {
       child.stdin.write(`${line}\n`)
     },
+    stopReading: () => void child.stdout.destroy(),
     async kill(signal = 'SIGKILL') {
       child.kill(signal)
       await exited

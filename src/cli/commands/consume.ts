@@ -53,6 +53,9 @@ one: they are killed, and their messages given back.`,
 
 // --- internal ---
 
+/** How often the same kind of error is told, in ms. */
+const sameErrorMs = 60_000
+
 async function consume(session: Session, queue: string, options: Options, tally: Tally): Promise<void> {
   const { concurrency, lease } = options
   const deadline = durationMs('deadline', options.deadline ?? '30s', { max: '1d' })
@@ -64,6 +67,14 @@ async function consume(session: Session, queue: string, options: Options, tally:
     },
     { concurrency, lease, prefetch: 0 },
   )
+  // Once only: every further line that is written raises it again.
+  const onUnread = (): void => {
+    if (process.exitCode) return
+    process.exitCode = 1
+    say('nobody reads stdout any more: stopping.')
+    consumer.stop({ deadline }).catch(() => {})
+  }
+  process.stdout.on('error', onUnread)
   const release = stopOnSignals(consumer, deadline)
   try {
     // A drain may take long; it is the stopping for which --deadline is meant.
@@ -115,6 +126,14 @@ function createTally(isJson: boolean): Tally {
     if (isJson) printJson({ queue, id, attempt, outcome, runMs, error })
     else if (error !== undefined) say(`message ${id}, attempt ${attempt}, failed (${outcome}): ${error}`)
   }
+  const saidAt = new Map<string, number>()
+  /** An outage fails once a second; a line a minute says so as well. */
+  const sayAtTimes = ({ code, message }: DueqError): void => {
+    const now = performance.now()
+    if (now < (saidAt.get(code) ?? -sameErrorMs) + sameErrorMs) return
+    saidAt.set(code, now)
+    say(`${message} Trying again.`)
+  }
   return {
     noteStart(id, attempt) {
       startedAt.set(`${id} ${attempt}`, performance.now())
@@ -132,7 +151,7 @@ function createTally(isJson: boolean): Tally {
       } else if (event.type === 'listen.lost' || event.type === 'listen.silent' || event.type === 'lease.lost')
         say(event.error.message)
       // A permanent error ends the consumer, and is printed as the error of the command.
-      else if (event.type === 'consumer.error' && Number.isFinite(event.retryMs)) say(event.error.message)
+      else if (event.type === 'consumer.error' && Number.isFinite(event.retryMs)) sayAtTimes(event.error)
     },
     summary: () => `stopped: ${counts.acked} acked, ${counts.failed} failed, ${counts.released} given back`,
   }

@@ -46,7 +46,7 @@ export function poll(
     const candidates = lockReady(world, queue, level, asked.max - claims.length)
     const hasLapsed = candidates.some(({ leasedBy, lapses }) => leasedBy !== null || lapses > 0)
     const free = asked.handlers - claims.length
-    const taken = !hasLapsed ? candidates : free > 0 ? claimable(world, queue, candidates, free) : []
+    const taken = !hasLapsed ? candidates : free > 0 ? claimable(world, queue, candidates, free, claims.length) : []
     for (const message of taken) claims.push(claim(world, queue, message, asked))
     // Full, or stopped at a message that has lapsed before: there may be more right now.
     if (claims.length === asked.max || hasLapsed) return { claims, nextReadyAt: world.now }
@@ -73,10 +73,17 @@ function claim(world: World, queue: Queue, message: Message, { lease, consumer }
 
 /**
  * Of candidates with one that has lapsed before, those that may be claimed together. The lapsed one may have killed its
- * consumer, and the next would take along what was claimed with it: so no more than `handlers`, all of which start at once.
- * From half of the budget on it is claimed alone. One whose budget the lapse has used up is dead.
+ * consumer, and the next would take along what was claimed with it: so no more than `free` handlers, all of which start at
+ * once. From half of the budget on it is claimed alone, without those of levels in front of its own (`claimed`) either. One
+ * whose budget the lapse has used up is dead.
  */
-function claimable(world: World, queue: Queue, candidates: readonly Message[], handlers: number): readonly Message[] {
+function claimable(
+  world: World,
+  queue: Queue,
+  candidates: readonly Message[],
+  free: number,
+  claimed: number,
+): readonly Message[] {
   const taken: Message[] = []
   let limit = candidates.length
   for (const message of candidates) {
@@ -88,9 +95,9 @@ function claimable(world: World, queue: Queue, candidates: readonly Message[], h
       continue
     }
     if (isSuspect(lapses, queue)) {
-      if (taken.length > 0) break
+      if (claimed + taken.length > 0) break
       limit = 1
-    } else if (lapses > 0) limit = Math.min(limit, handlers)
+    } else if (lapses > 0) limit = Math.min(limit, free)
     if (taken.length >= limit) break
     taken.push(message)
   }

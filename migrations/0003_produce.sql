@@ -142,10 +142,14 @@ begin
     returning messages.id into id;
     created := found;
     exit when created;
-    -- "+ 0" keeps the planner away from messages_ready_idx, which it would walk whole once it believes the table empty.
+    -- "+ 0" keeps the planner away from messages_ready_idx, which it would walk whole once it believes the table empty, and from
+    -- the primary key. Above READ COMMITTED there may be two: one that was settled after the snapshot, and a later one of this
+    -- very transaction, which lives.
     select m.id into id
       from messages m
-     where m.dedup_key = _enqueue_unique.dedup_key and m.queue_id + 0 = _enqueue_unique.queue_id;
+     where m.dedup_key = _enqueue_unique.dedup_key and m.queue_id + 0 = _enqueue_unique.queue_id
+     order by m.id + 0 desc
+     limit 1;
     -- Neither inserted nor found: the message with this key was settled in between. Again, with a new snapshot.
     exit when found;
   end loop;

@@ -143,3 +143,16 @@ it('promise 2b: an enqueue does not wait for ever for a transaction that holds i
   await other.rollback()
   expect(await engine.value(`select created from dueq.enqueue('${queue}', '1', dedup_key => 'held')`)).toBe(true)
 })
+
+it('promise 2b: above READ COMMITTED a key gives the message that lives, not one that was settled after the snapshot', async () => {
+  const queue = await engine.queue()
+  await enqueue(queue)
+  const [claimed] = await engine.dequeue(queue)
+  await other.begin('repeatable read')
+  await other.rows('select count(*) from dueq.messages')
+  await engine.rows('select dueq.ack($1, $2)', [claimed!.id, claimed!.attempt])
+  const second = await enqueue(queue, 'second', other)
+  expect(second.created).toBe(true)
+  expect(await enqueue(queue, 'third', other)).toEqual({ id: second.id, created: false })
+  await other.commit()
+})

@@ -97,6 +97,7 @@ create table queues (
   poll_interval interval not null default '00:00:05'::interval,
   priorities smallint[] not null default '{0}'::smallint[],
   paused_at timestamp with time zone,
+  sleepers_until timestamp with time zone,
   created_at timestamp with time zone not null,
   constraint queues_name_key UNIQUE (name),
   constraint queues_pkey PRIMARY KEY (id),
@@ -118,6 +119,7 @@ comment on column queues.backoff_max is 'The longest delay before a retry.';
 comment on column queues.poll_interval is 'The longest time a consumer may sleep without looking. No notification is sent for a message that is due later than this.';
 comment on column queues.priorities is 'The priority levels in use, in dequeue order (smaller first). Each further level costs dequeue one index probe.';
 comment on column queues.paused_at is 'Since when the queue delivers nothing; null while it delivers.';
+comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
 comment on column queues.created_at is 'When the queue was created.';
 
 create view dead_messages as
@@ -737,8 +739,8 @@ end
 $function$;
 comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
-CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1)
- RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval)
+CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1, hint text DEFAULT NULL::text, woken_from timestamp with time zone DEFAULT NULL::timestamp with time zone, listening boolean DEFAULT false, ack_ids bigint[] DEFAULT NULL::bigint[], ack_attempts integer[] DEFAULT NULL::integer[])
+ RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval, next_hint text, refused_acks text[])
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
@@ -759,6 +761,7 @@ declare
   v_left integer := max;
   v_next timestamptz;
   v_level_next timestamptz;
+  v_refused text[];
 begin
   select q.* into v_queue from queues q where q.name = poll.queue;
   if not found then
@@ -769,6 +772,9 @@ begin
     perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
+  if ack_ids is not null then
+    v_refused := array(select concat_ws(' ', a.id, a.attempt, a.outcome) from ack_many(ack_ids, ack_attempts) a);
+  end if;
   v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
 
   if v_queue.paused_at is null then
@@ -814,7 +820,7 @@ begin
           )
           select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
                  v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses, _is_suspect(c.lapses, v_queue.max_attempts),
-                 null::timestamptz, null::timestamptz, null::interval
+                 null::timestamptz, null::timestamptz, null::interval, null::text, null::text[]
             from claimed c
            order by c.ready_since, c.id;
         v_left := v_left - cardinality(v_ids);
@@ -846,11 +852,11 @@ begin
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
-    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_queue.poll_interval;
+    null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
+    v_now, v_next, v_queue.poll_interval, null::text, v_refused;
 end
 $function$;
-comment on function poll(text,integer,interval,text,integer) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
+comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[]) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
 
 CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_leased boolean DEFAULT false)
  RETURNS bigint

@@ -14,6 +14,7 @@ create table queues (
   poll_interval interval    not null default '5 seconds',
   priorities    smallint[]  not null default '{0}',
   paused_at     timestamptz,
+  sleepers_until timestamptz,
   created_at    timestamptz not null,
   constraint queues_pkey primary key (id),
   constraint queues_name_key unique (name),
@@ -36,6 +37,7 @@ comment on column queues.backoff_max is 'The longest delay before a retry.';
 comment on column queues.poll_interval is 'The longest time a consumer may sleep without looking. No notification is sent for a message that is due later than this.';
 comment on column queues.priorities is 'The priority levels in use, in dequeue order (smaller first). Each further level costs dequeue one index probe.';
 comment on column queues.paused_at is 'Since when the queue delivers nothing; null while it delivers.';
+comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
 comment on column queues.created_at is 'When the queue was created.';
 
 create table messages (

@@ -112,11 +112,16 @@ create function poll(
   max integer default 1,
   lease interval default null,
   consumer text default null,
-  handlers integer default 1
+  handlers integer default 1,
+  hint text default null,
+  woken_from timestamptz default null,
+  listening boolean default false,
+  ack_ids bigint[] default null,
+  ack_attempts integer[] default null
 ) returns table (
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer, is_suspect boolean,
-  polled_at timestamptz, next_ready_at timestamptz, poll_interval interval
+  polled_at timestamptz, next_ready_at timestamptz, poll_interval interval, next_hint text, refused_acks text[]
 )
 language plpgsql volatile
 set search_path from current
@@ -138,6 +143,7 @@ declare
   v_left integer := max;
   v_next timestamptz;
   v_level_next timestamptz;
+  v_refused text[];
 begin
   select q.* into v_queue from queues q where q.name = poll.queue;
   if not found then
@@ -148,6 +154,9 @@ begin
     perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
+  if ack_ids is not null then
+    v_refused := array(select concat_ws(' ', a.id, a.attempt, a.outcome) from ack_many(ack_ids, ack_attempts) a);
+  end if;
   v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
 
   if v_queue.paused_at is null then
@@ -193,7 +202,7 @@ begin
           )
           select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
                  v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses, _is_suspect(c.lapses, v_queue.max_attempts),
-                 null::timestamptz, null::timestamptz, null::interval
+                 null::timestamptz, null::timestamptz, null::interval, null::text, null::text[]
             from claimed c
            order by c.ready_since, c.id;
         v_left := v_left - cardinality(v_ids);
@@ -225,8 +234,8 @@ begin
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
-    null::timestamptz, null::timestamptz, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_queue.poll_interval;
+    null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
+    v_now, v_next, v_queue.poll_interval, null::text, v_refused;
 end
 $$;
 

@@ -1,12 +1,10 @@
 // When a consumer looks next: the earliest of what it knows (a notification, the next ready_at, a retry) and the poll
 // interval. Instants of the database are turned into instants of this process by the last answer, which carries both.
-import { epochMs } from './message.js'
 import type { Polled } from './statements-poll.js'
 
-/** What a look found. `receivedAt` by `performance.now()`, `polledAtMs` by the clock of the database. */
+/** What a look found. `receivedAt` by `performance.now()`. */
 export type Look = {
   readonly polled: Polled
-  readonly polledAtMs: number
   readonly receivedAt: number
 }
 
@@ -42,11 +40,11 @@ export function createAgenda(pollMs: number): Agenda {
     begin() {
       askedAt = Number.POSITIVE_INFINITY
     },
-    looked({ polled, polledAtMs, receivedAt }) {
-      clock = { localMs: receivedAt, databaseMs: polledAtMs }
+    looked({ polled, receivedAt }) {
+      clock = { localMs: receivedAt, databaseMs: polled.polledAtMs }
       // Up to a fifth earlier, by chance: consumers that were started or woken together do not poll together for ever.
       pollAt = receivedAt + Math.min(pollMs, polled.pollIntervalMs) * (0.8 + Math.random() / 5)
-      if (polled.nextReadyAt !== null) wake(epochMs(polled.nextReadyAt))
+      if (polled.nextReadyAtMs !== null) wake(polled.nextReadyAtMs)
     },
     retryIn(ms) {
       pollAt = performance.now() + ms // also where the poll interval is over; a wake-up may still come sooner

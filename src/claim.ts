@@ -2,7 +2,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
 import { DueqError } from './errors.js'
-import { createMessage, epochMs, type MessageControl } from './message.js'
+import { createMessage, type MessageControl } from './message.js'
 import { issuesText, validateAll } from './payload-schema.js'
 import type { Delivery, Polled } from './statements-poll.js'
 
@@ -17,11 +17,10 @@ export type Claim = {
   readonly isKept: boolean
 }
 
-/** What came of it. Times are on the clock of `performance.now()`, except `polledAtMs`, which is that of the database. */
+/** What came of it. `receivedAt` is on the clock of `performance.now()`. */
 export type Claimed<Payload> = {
   readonly controls: readonly MessageControl<Payload>[]
   readonly polled: Polled
-  readonly polledAtMs: number
   readonly receivedAt: number
   /** JSON text of all payloads, for bounding memory. */
   readonly payloadChars: number
@@ -40,7 +39,7 @@ export async function claim<Payload>(
   const asked = { max, leaseMs, consumer: client.name, handlers }
   const polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
   const receivedAt = performance.now()
-  const polledAtMs = epochMs(polled.polledAt)
+  const { polledAtMs, leaseEndsAtMs } = polled
 
   const control = (delivery: Delivery, payload: Payload): MessageControl<Payload> =>
     createMessage({
@@ -48,7 +47,8 @@ export async function claim<Payload>(
       payload,
       queue,
       leases: client.leases,
-      leaseMs: Math.round(epochMs(delivery.leaseEndsAt) - polledAtMs),
+      leaseMs: Math.round(leaseEndsAtMs - polledAtMs),
+      leaseEndsAtMs,
       isKept,
       sentAt,
       polledAtMs,
@@ -64,9 +64,8 @@ export async function claim<Payload>(
     payloadChars += payload.length
     return JSON.parse(payload)
   })
-  const [first] = polled.deliveries
-  const schemaMs = first ? (epochMs(first.leaseEndsAt) - polledAtMs) / 3 : 0
-  const results = schema && first ? await validateAll(schema, payloads, schemaMs) : undefined
+  const schemaMs = (leaseEndsAtMs - polledAtMs) / 3
+  const results = schema && payloads.length > 0 ? await validateAll(schema, payloads, schemaMs) : undefined
   // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
   const controls: MessageControl<Payload>[] = []
   const refusals: [MessageControl<Payload>, StandardSchemaV1.FailureResult | undefined][] = []
@@ -76,7 +75,7 @@ export async function claim<Payload>(
     else refusals.push([control(delivery, payloads[i] as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
-  return { controls, polled, polledAtMs, receivedAt, payloadChars }
+  return { controls, polled, receivedAt, payloadChars }
 }
 
 // --- internal ---

@@ -75,6 +75,7 @@ type Parts<Payload> = {
   readonly queue: string
   readonly leases: Leases
   readonly leaseMs: number
+  readonly leaseEndsAtMs: number
   readonly isKept: boolean
   /** When the claim was sent, by `performance.now()`, and the time of the database at the claim, in ms since 1970. */
   readonly sentAt: number
@@ -170,7 +171,7 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     },
   })
 
-  const dueAtMs = epochMs(delivery.dueAt)
+  const { dueAtMs } = delivery
   let latenessMs: number | undefined
   const message: Message<Payload> = {
     id,
@@ -179,9 +180,9 @@ export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Pa
     payload: parts.payload,
     headers: delivery.headers === null ? {} : JSON.parse(delivery.headers),
     priority: delivery.priority,
-    dueAt: new Date(delivery.dueAt),
-    enqueuedAt: new Date(delivery.enqueuedAt),
-    leaseEndsAt: new Date(delivery.leaseEndsAt),
+    dueAt: new Date(Math.floor(dueAtMs)),
+    enqueuedAt: new Date(Math.floor(delivery.enqueuedAtMs)),
+    leaseEndsAt: new Date(Math.floor(parts.leaseEndsAtMs)),
     get latenessMs() {
       // Counted from before the claim was sent, so never less than it was.
       latenessMs ??= parts.polledAtMs + (performance.now() - parts.sentAt) - dueAtMs

@@ -10,7 +10,7 @@
 import type { Query, Row } from './driver.js'
 import { doctorStatements } from './statements-doctor.js'
 import { operatorStatements } from './statements-operate.js'
-import { pollStatement } from './statements-poll.js'
+import { type Outcome, pollStatement } from './statements-poll.js'
 import { arrayLiteral, firstColumn, given, instant, interval, number } from './text-form.js'
 
 /** A message to enqueue, in the terms of SQL. `delayMs` and `at` exclude each other. */
@@ -24,7 +24,7 @@ export type Enqueueing = {
 }
 
 export type Enqueued = { readonly id: string; readonly created: boolean }
-export type Outcome = { readonly id: string; readonly attempt: number; readonly outcome: 'lost' | 'busy' }
+export type { Outcome }
 
 export type Statements = ReturnType<typeof statements>
 

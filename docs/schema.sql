@@ -669,10 +669,7 @@ begin
     return 'dead';
   end if;
   if delay is null then
-    -- In seconds as a double: an interval leaves its range when it is doubled often. (A double does at 2^1024.)
-    v_ready_at := v_now + make_interval(secs => (0.5 + random() / 2) * least(
-      extract(epoch from v_queue.backoff_max)::double precision,
-      extract(epoch from v_queue.backoff_base)::double precision * power(2, least(v_failures - 1, 1000))));
+    v_ready_at := v_now + _retry_delay(v_queue, v_failures);
   end if;
   update messages m
      set ready_at = v_ready_at, ready_since = null, leased_by = null, failures = v_failures, last_error = left(error, 10000)
@@ -684,6 +681,24 @@ begin
 end
 $function$;
 comment on function nack(bigint,integer,text,interval) is 'Failed: ready again after the back-off, or a dead letter. Gives retry or dead; null where the lease is lost.';
+
+CREATE OR REPLACE FUNCTION nack_many(ids bigint[], attempts integer[], errors text[] DEFAULT NULL::text[], delays interval[] DEFAULT NULL::interval[])
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
+ LANGUAGE plpgsql
+ SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+    select r.id, case r.outcome when 'returned' then 'retry' else r.outcome end, r.attempt
+      from _return_many(ids, attempts, errors, delays, true) r;
+end
+$function$;
+comment on function nack_many(bigint[],integer[],text[],interval[]) is 'Nacks many messages without waiting for any. Gives a row (id, retry, dead, lost or busy) for each.';
 
 CREATE OR REPLACE FUNCTION next_ready_at(queue text)
  RETURNS timestamp with time zone
@@ -993,6 +1008,23 @@ begin
 end
 $function$;
 comment on function release(bigint,integer,interval) is 'Gives the message back, which is no failure. False where the lease is lost.';
+
+CREATE OR REPLACE FUNCTION release_many(ids bigint[], attempts integer[], delays interval[] DEFAULT NULL::interval[])
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
+ LANGUAGE plpgsql
+ SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+    select r.id, r.outcome, r.attempt from _return_many(ids, attempts, null, delays, false) r where r.outcome <> 'returned';
+end
+$function$;
+comment on function release_many(bigint[],integer[],interval[]) is 'Gives many messages back without waiting for any. Gives a row (id, lost or busy) for each that was not released.';
 
 CREATE OR REPLACE FUNCTION reschedule(id bigint, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS text
@@ -1732,6 +1764,88 @@ begin
     end if;
   end if;
   return v_queue;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _retry_delay(queue queues, failures integer)
+ RETURNS interval
+ LANGUAGE sql
+AS $function$
+  -- In seconds as a double: an interval leaves its range when it is doubled often. (A double does at 2^1024.)
+  select make_interval(secs => (0.5 + random() / 2) * least(
+    extract(epoch from (queue).backoff_max)::double precision,
+    extract(epoch from (queue).backoff_base)::double precision * power(2, least(failures - 1, 1000))))
+$function$;
+
+CREATE OR REPLACE FUNCTION _return_many(ids bigint[], attempts integer[], errors text[], delays interval[], is_failure boolean)
+ RETURNS TABLE(id bigint, outcome text, attempt integer)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_count integer := cardinality(ids);
+  v_queue queues;
+  v_queue_id integer;
+  v_failures integer;
+  v_ready_at timestamptz;
+  v_woken text[] := '{}';
+  v_firsts timestamptz[] := '{}';
+  v_position integer;
+  g record;
+begin
+  if cardinality(attempts) is distinct from v_count then
+    perform _invalid('attempts', format('as long as ids (%s)', coalesce(v_count::text, 'null')), cardinality(attempts)::text);
+  elsif cardinality(errors) <> v_count or cardinality(delays) <> v_count then
+    perform _invalid('errors and delays', format('null or as long as ids (%s)', v_count), 'another length');
+  end if;
+  perform _due_at(d.delay, null, v_now) from unnest(delays) as d (delay) where d.delay is not null;
+
+  for g in
+    select a.id, a.attempt, a.error, a.delay from unnest(ids, attempts, errors, delays) as a (id, attempt, error, delay)
+  loop
+    id := g.id;
+    attempt := g.attempt;
+    select m.queue_id, m.failures + 1, m.ready_since into v_queue_id, v_failures, v_ready_at
+      from messages m
+     where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null
+       for update skip locked;
+    if not found then
+      perform from messages m where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null;
+      outcome := case when found then 'busy' else 'lost' end;
+      return next;
+      continue;
+    end if;
+    if v_queue_id is distinct from v_queue.id then
+      select q.* into v_queue from queues q where q.id = v_queue_id;
+    end if;
+
+    if is_failure and v_failures >= v_queue.max_attempts then
+      perform _to_dead_letters(array[g.id], 'exhausted', left(g.error, 10000), 1, 0);
+      outcome := 'dead';
+      return next;
+      continue;
+    end if;
+    if g.delay is not null then
+      v_ready_at := v_now + _exactly(g.delay);
+    elsif is_failure then
+      v_ready_at := v_now + _retry_delay(v_queue, v_failures);
+    end if;
+    update messages m
+       set ready_at = v_ready_at, ready_since = null, leased_by = null,
+           failures = case when is_failure then v_failures else m.failures end,
+           last_error = case when is_failure then left(g.error, 10000) else m.last_error end
+     where m.id = g.id;
+    outcome := 'returned';
+    return next;
+
+    if v_ready_at <= v_now + v_queue.poll_interval then
+      v_position := coalesce(array_position(v_woken, v_queue.name), cardinality(v_woken) + 1);
+      v_woken[v_position] := v_queue.name;
+      v_firsts[v_position] := least(v_firsts[v_position], v_ready_at);
+    end if;
+  end loop;
+  perform _wake(w.queue, w.ready_at) from unnest(v_woken, v_firsts) as w (queue, ready_at);
 end
 $function$;
 

@@ -175,10 +175,19 @@ $$;
 
 comment on function extend_many is 'Extends many leases without waiting for any. Gives a row (id, lost or busy) for each that was not extended.';
 
+-- _retry_delay: how long a message that has failed so often is kept back. It doubles with each failure from backoff_base to
+-- backoff_max; random in its upper half, so that messages that failed together do not come back together.
+create function _retry_delay(queue queues, failures integer) returns interval
+language sql volatile
+as $$
+  -- In seconds as a double: an interval leaves its range when it is doubled often. (A double does at 2^1024.)
+  select make_interval(secs => (0.5 + random() / 2) * least(
+    extract(epoch from (queue).backoff_max)::double precision,
+    extract(epoch from (queue).backoff_base)::double precision * power(2, least(failures - 1, 1000))))
+$$;
+
 -- nack: the attempt failed. The message is ready again after the back-off, or after `delay` where that is given, or goes
 -- to the dead letters when its budget of failures is used up.
--- The back-off doubles with each failure from backoff_base to backoff_max; the delay is random in its upper half, so that
--- messages that failed together do not come back together.
 -- Changes: messages, dead_letters. Locks: the row. Wakes consumers unless the retry is after their next look.
 -- Returns: 'retry', 'dead', or null where the lease is lost. Raises: DQ002.
 create function nack(id bigint, attempt integer, error text default null, delay interval default null) returns text
@@ -209,10 +218,7 @@ begin
     return 'dead';
   end if;
   if delay is null then
-    -- In seconds as a double: an interval leaves its range when it is doubled often. (A double does at 2^1024.)
-    v_ready_at := v_now + make_interval(secs => (0.5 + random() / 2) * least(
-      extract(epoch from v_queue.backoff_max)::double precision,
-      extract(epoch from v_queue.backoff_base)::double precision * power(2, least(v_failures - 1, 1000))));
+    v_ready_at := v_now + _retry_delay(v_queue, v_failures);
   end if;
   update messages m
      set ready_at = v_ready_at, ready_since = null, leased_by = null, failures = v_failures, last_error = left(error, 10000)
@@ -260,6 +266,130 @@ end
 $$;
 
 comment on function release is 'Gives the message back, which is no failure. False where the lease is lost.';
+
+-- _return_many: what nack_many and release_many have in common. Row after row, because each has a delay, an error and a
+-- queue of its own: a join with the arrays was seen to walk the whole primary key, and no plan can go wrong for one id.
+-- Each queue is told once, of the message that is ready first.
+-- Changes: messages, dead_letters. Locks: the rows that it returns, and none that another transaction holds.
+-- Returns: (id, outcome, attempt) for each (id, attempt), in their order: 'returned', 'dead', 'lost' or 'busy'.
+create function _return_many(ids bigint[], attempts integer[], errors text[], delays interval[], is_failure boolean)
+returns table (id bigint, outcome text, attempt integer)
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_count integer := cardinality(ids);
+  v_queue queues;
+  v_queue_id integer;
+  v_failures integer;
+  v_ready_at timestamptz;
+  v_woken text[] := '{}';
+  v_firsts timestamptz[] := '{}';
+  v_position integer;
+  g record;
+begin
+  if cardinality(attempts) is distinct from v_count then
+    perform _invalid('attempts', format('as long as ids (%s)', coalesce(v_count::text, 'null')), cardinality(attempts)::text);
+  elsif cardinality(errors) <> v_count or cardinality(delays) <> v_count then
+    perform _invalid('errors and delays', format('null or as long as ids (%s)', v_count), 'another length');
+  end if;
+  perform _due_at(d.delay, null, v_now) from unnest(delays) as d (delay) where d.delay is not null;
+
+  for g in
+    select a.id, a.attempt, a.error, a.delay from unnest(ids, attempts, errors, delays) as a (id, attempt, error, delay)
+  loop
+    id := g.id;
+    attempt := g.attempt;
+    select m.queue_id, m.failures + 1, m.ready_since into v_queue_id, v_failures, v_ready_at
+      from messages m
+     where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null
+       for update skip locked;
+    if not found then
+      perform from messages m where m.id = g.id and m.attempt = g.attempt and m.leased_by is not null;
+      outcome := case when found then 'busy' else 'lost' end;
+      return next;
+      continue;
+    end if;
+    if v_queue_id is distinct from v_queue.id then
+      select q.* into v_queue from queues q where q.id = v_queue_id;
+    end if;
+
+    if is_failure and v_failures >= v_queue.max_attempts then
+      perform _to_dead_letters(array[g.id], 'exhausted', left(g.error, 10000), 1, 0);
+      outcome := 'dead';
+      return next;
+      continue;
+    end if;
+    if g.delay is not null then
+      v_ready_at := v_now + _exactly(g.delay);
+    elsif is_failure then
+      v_ready_at := v_now + _retry_delay(v_queue, v_failures);
+    end if;
+    update messages m
+       set ready_at = v_ready_at, ready_since = null, leased_by = null,
+           failures = case when is_failure then v_failures else m.failures end,
+           last_error = case when is_failure then left(g.error, 10000) else m.last_error end
+     where m.id = g.id;
+    outcome := 'returned';
+    return next;
+
+    if v_ready_at <= v_now + v_queue.poll_interval then
+      v_position := coalesce(array_position(v_woken, v_queue.name), cardinality(v_woken) + 1);
+      v_woken[v_position] := v_queue.name;
+      v_firsts[v_position] := least(v_firsts[v_position], v_ready_at);
+    end if;
+  end loop;
+  perform _wake(w.queue, w.ready_at) from unnest(v_woken, v_firsts) as w (queue, ready_at);
+end
+$$;
+
+-- nack_many: nacks many messages in one statement, without waiting for any row. `errors` and `delays` are null, or have one
+-- element for each id; a null delay means the back-off, of which each message draws its own.
+-- Changes: messages, dead_letters. Locks: the rows it nacks. Wakes as nack, once for each queue.
+-- Returns: one row (id, outcome, attempt) for each id, in their order: 'retry', 'dead', 'lost', or 'busy' (another transaction
+-- holds the row: try again). Raises: DQ002, then nothing is changed.
+create function nack_many(ids bigint[], attempts integer[], errors text[] default null, delays interval[] default null)
+returns table (id bigint, outcome text, attempt integer)
+language plpgsql volatile
+set search_path from current
+set lock_timeout = '5s'
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select r.id, case r.outcome when 'returned' then 'retry' else r.outcome end, r.attempt
+      from _return_many(ids, attempts, errors, delays, true) r;
+end
+$$;
+
+comment on function nack_many is 'Nacks many messages without waiting for any. Gives a row (id, retry, dead, lost or busy) for each.';
+
+-- release_many: gives many messages back in one statement, without waiting for any row. `delays` is null, or has one element
+-- for each id; null means the old place.
+-- Changes: messages. Locks: the rows it releases. Wakes as release, once for each queue.
+-- Returns: one row (id, outcome, attempt) for each message that was NOT released: 'lost', or 'busy' (another transaction holds
+-- the row: try again). No row: all are released. Raises: DQ002, then nothing is changed.
+create function release_many(ids bigint[], attempts integer[], delays interval[] default null)
+returns table (id bigint, outcome text, attempt integer)
+language plpgsql volatile
+set search_path from current
+set lock_timeout = '5s'
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select r.id, r.outcome, r.attempt from _return_many(ids, attempts, null, delays, false) r where r.outcome <> 'returned';
+end
+$$;
+
+comment on function release_many is 'Gives many messages back without waiting for any. Gives a row (id, lost or busy) for each that was not released.';
 
 -- dead_letter: moves the message to the dead letters at once, for a reason that no retry can mend.
 -- Changes: messages, dead_letters. Locks: the row.

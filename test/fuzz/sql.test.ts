@@ -137,7 +137,13 @@ const functions: Readonly<Record<string, Arguments>> = {
     error: ['text', word],
     delay: ['interval', interval],
   },
+  nack_many: { ids: ['bigint[]', array(id)], attempts: ['integer[]', array(one('1', '2'))], errors: ['text[]', array(word)], delays: ['interval[]', array(interval)] }, // biome-ignore format: as in the documentation
   release: { id: ['bigint', id], attempt: ['integer', one('1', '2')], delay: ['interval', interval] },
+  release_many: {
+    ids: ['bigint[]', array(id)],
+    attempts: ['integer[]', array(one('1', '2'))],
+    delays: ['interval[]', array(interval)],
+  },
   extend: { id: ['bigint', id], attempt: ['integer', one('1', '2')], lease: ['interval', interval] },
   extend_many: {
     ids: ['bigint[]', array(id)],
@@ -160,7 +166,10 @@ const required = ['queue', 'payload', 'payloads', 'id', 'attempt', 'attempts', '
 const calls = Object.entries(functions).map(([name, types]) => {
   const values = Object.entries(types).map(([argument, [, value]]) => [argument, maybe(value)] as const)
   const requiredKeys = Object.keys(types).filter(
-    (argument) => required.includes(argument) || /^(ack|extend)_many$/.test(name),
+    (argument) =>
+      required.includes(argument) ||
+      (argument === 'ids' && /^(ack|nack|release|extend)_many$/.test(name)) ||
+      name === 'extend_many',
   )
   return fc.record(Object.fromEntries(values), { requiredKeys }).map((given) => ({ name, given }))
 })

@@ -6,11 +6,14 @@ import {
   checkLease,
   type Duration,
   die,
+  dueAtOf,
   type Instant,
   known,
   type Message,
+  nack,
   type Queue,
   Refused,
+  release,
   second,
   type World,
 } from './model.js'
@@ -149,6 +152,44 @@ export function extendMany(world: World, leases: readonly Lease[], lease: Durati
     world.messages.put({ ...message, readyAt: Math.max(message.readyAt, world.now + lease) })
   }
   return others
+}
+
+/** What each nack would answer one by one, but `busy` instead of waiting; null errors and delays: none is given. */
+export function nackMany(
+  world: World,
+  leases: readonly Lease[],
+  errors: readonly (string | null)[] | null,
+  delays: readonly (Duration | null)[] | null,
+): readonly (Lease & { readonly outcome: 'retry' | 'dead' | NotHeld['outcome'] })[] {
+  return oneByOne(world, leases, delays, (id, attempt, delay, position) => {
+    return nack(world, id, attempt, errors?.[position] ?? null, delay)
+  })
+}
+
+/** Gives those that were not released. */
+export function releaseMany(
+  world: World,
+  leases: readonly Lease[],
+  delays: readonly (Duration | null)[] | null,
+): readonly NotHeld[] {
+  const all = oneByOne(world, leases, delays, (id, attempt, delay) => {
+    return release(world, id, attempt, delay) ? ('released' as const) : null
+  })
+  return all.flatMap(({ outcome, ...lease }) => (outcome === 'released' ? [] : [{ ...lease, outcome }]))
+}
+
+function oneByOne<Outcome>(
+  world: World,
+  leases: readonly Lease[],
+  delays: readonly (Duration | null)[] | null,
+  verb: (id: number, attempt: number, delay: Duration | null, position: number) => Outcome | null,
+): readonly (Lease & { readonly outcome: Outcome | NotHeld['outcome'] })[] {
+  for (const delay of delays ?? []) dueAtOf(world, delay, null)
+  return leases.map(({ id, attempt }, position) => {
+    const { held, others } = split(world, [{ id, attempt }])
+    const outcome = held.length > 0 ? verb(id, attempt, delays?.[position] ?? null, position) : others[0]!.outcome
+    return { id, attempt, outcome: outcome ?? 'lost' }
+  })
 }
 
 /** `busy`: the lease is there, but another session holds the row. */

@@ -1,6 +1,6 @@
 /** The commands of a consumer that holds leases, or believes that it does: ack, nack, release, dead_letter, extend. */
 import fc from 'fast-check'
-import { ackMany, extendMany, type Lease } from './claim.js'
+import { ackMany, extendMany, type Lease, nackMany, releaseMany } from './claim.js'
 import { type Command, command, lease, type Moment, maybe, planned, seconds, type Target, target } from './command.js'
 import { ack, deadLetter, extend, nack, release, type World } from './model.js'
 import { array, ask, call, interval, since, text } from './sql.js'
@@ -89,6 +89,24 @@ const extendManyCommand = settleMany(
   (world, leases, args) => extendMany(world, leases, args.lease),
 )
 
+/** One for each of at most four leases, or none at all. */
+const four = <T>(one: fc.Arbitrary<T>) => maybe(fc.tuple(one, one, one, one))
+const nackManyCommand = settleMany(
+  'nack_many',
+  fc.record({ of: targets, errors: four(error), delays: four(maybe(delay)) }),
+  ({ of, errors, delays }) => ({
+    errors: errors && array(errors.slice(0, of.length).map(text), 'text'),
+    delays: delays && array(delays.slice(0, of.length).map(interval), 'interval'),
+  }),
+  (world, leases, { errors, delays }) => nackMany(world, leases, errors, delays?.slice(0, leases.length) ?? null),
+)
+const releaseManyCommand = settleMany(
+  'release_many',
+  fc.record({ of: targets, delays: four(maybe(delay)) }),
+  ({ of, delays }) => ({ delays: delays && array(delays.slice(0, of.length).map(interval), 'interval') }),
+  (world, leases, { delays }) => releaseMany(world, leases, delays?.slice(0, leases.length) ?? null),
+)
+
 export const settleCommands: fc.WeightedArbitrary<Command>[] = [
   { weight: 3, arbitrary: ackCommand },
   { weight: 10, arbitrary: nackCommand },
@@ -97,4 +115,6 @@ export const settleCommands: fc.WeightedArbitrary<Command>[] = [
   { weight: 4, arbitrary: extendCommand },
   { weight: 2, arbitrary: ackManyCommand },
   { weight: 3, arbitrary: extendManyCommand },
+  { weight: 4, arbitrary: nackManyCommand },
+  { weight: 2, arbitrary: releaseManyCommand },
 ]

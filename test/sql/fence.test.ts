@@ -20,7 +20,20 @@ const extendMany = [
   'extend_many',
   `select outcome from dueq.extend_many(array[$1::bigint], array[$2::integer], '1 minute')`,
 ] as const
-const all = [...verbs, extend, [...ackMany, undefined, 'lost'], [...extendMany, undefined, 'lost']] as const
+const nackMany = [
+  'nack_many',
+  'select outcome from dueq.nack_many(array[$1::bigint], array[$2::integer])',
+  'retry',
+  'lost',
+] as const
+const releaseMany = [
+  'release_many',
+  'select outcome from dueq.release_many(array[$1::bigint], array[$2::integer])',
+  undefined,
+  'lost',
+] as const
+const many = [[...ackMany, undefined, 'lost'], [...extendMany, undefined, 'lost'], nackMany, releaseMany] as const
+const all = [...verbs, extend, ...many] as const
 
 const rowOf = (id: string) => engine.rows('select * from dueq.message_states where id = $1', [id])
 
@@ -56,11 +69,14 @@ it.each(all)('promise 3a: %s of a message that is not leased is refused', async 
   expect(await engine.value<unknown>(text, [id, 0])).toBe(refused)
 })
 
-it.each(verbs)('promise 3b: after %s nothing settles the same attempt again', async (_, text, done) => {
-  const { id } = await leased()
-  expect(await engine.value<unknown>(text, [id, 1])).toBe(done)
-  for (const [, again, , refused] of all) expect(await engine.value<unknown>(again, [id, 1])).toBe(refused)
-})
+it.each([...verbs, nackMany, releaseMany])(
+  'promise 3b: after %s nothing settles the same attempt again',
+  async (_, text, done) => {
+    const { id } = await leased()
+    expect(await engine.value<unknown>(text, [id, 1])).toBe(done)
+    for (const [, again, , refused] of all) expect(await engine.value<unknown>(again, [id, 1])).toBe(refused)
+  },
+)
 
 it('promise 3b: after ack_many nothing settles the same attempt again', async () => {
   const { id } = await leased()

@@ -47,6 +47,8 @@ it.each([
   ['extend', 'select dueq.extend($1, 1)'],
   ['dead_letter', `select dueq.dead_letter($1, 1, 'r')`],
   ['ack_many', 'select id from dueq.ack_many(array[$1::bigint], array[1])'],
+  ['nack_many', 'select id from dueq.nack_many(array[$1::bigint], array[1])'],
+  ['release_many', 'select id from dueq.release_many(array[$1::bigint], array[1])'],
 ])('promise 8b: %s in a repeatable read transaction cannot pass the fence with an old snapshot', async (_, text) => {
   const queue = await engine.queue(`lease => '1 minute'`)
   const id = await engine.enqueue(queue)

@@ -10,7 +10,7 @@ beforeAll(async () => {
 })
 afterAll(() => engine.close())
 
-it('poll, dequeue, ack_many and extend_many end with 55P03 where the table stays locked as a whole', async () => {
+it('poll, dequeue and the _many forms of settles end with 55P03 where the table stays locked as a whole', async () => {
   await using holder = await engine.session()
   await holder.begin()
   await holder.rows('lock table dueq.messages in access exclusive mode')
@@ -18,6 +18,8 @@ it('poll, dequeue, ack_many and extend_many end with 55P03 where the table stays
     `select p.id from dueq.poll('locked') p`,
     `select d.id from dueq.dequeue('locked') d`,
     `select a.id from dueq.ack_many(array[1], array[1]) a`,
+    `select n.id from dueq.nack_many(array[1], array[1]) n`,
+    `select r.id from dueq.release_many(array[1], array[1]) r`,
     `select e.id from dueq.extend_many(array[1], array[1], '30 seconds') e`,
   ]
   await Promise.all(

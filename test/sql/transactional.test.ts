@@ -37,7 +37,9 @@ it.each([
   ['ack', 'select dueq.ack($1, 1)'],
   ['ack_many', 'select id from dueq.ack_many(array[$1::bigint], array[1])'],
   ['nack', 'select dueq.nack($1, 1)'],
+  ['nack_many', 'select id from dueq.nack_many(array[$1::bigint], array[1])'],
   ['release', 'select dueq.release($1, 1)'],
+  ['release_many', 'select id from dueq.release_many(array[$1::bigint], array[1])'],
   ['dead_letter', `select dueq.dead_letter($1, 1, 'bad')`],
   ['extend', `select dueq.extend($1, 1, '1 hour')`],
 ])('promise 4: %s rolls back with the transaction of its caller, and the lease stands', async (_, text) => {

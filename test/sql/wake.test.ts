@@ -75,7 +75,9 @@ it.each([
 
 it.each([
   ['nack', `select dueq.nack($1, 1, 'e', $2::text::interval)`],
+  ['nack_many', `select id from dueq.nack_many(array[$1::bigint], array[1], delays => array[$2::text::interval])`],
   ['release', 'select dueq.release($1, 1, $2::text::interval)'],
+  ['release_many', 'select id from dueq.release_many(array[$1::bigint], array[1], array[$2::text::interval])'],
 ])('promise 6b: %s wakes within the poll interval, and not beyond', async (_, text) => {
   const queue = await engine.queue(`poll_interval => '7 seconds'`)
   for (const [interval, count] of [
@@ -88,6 +90,24 @@ it.each([
     await engine.rows(text, [id, interval])
     expect(await notifications()).toEqual(Array(count).fill(`${queue} ${await instant(id)}`))
   }
+})
+
+it.each([
+  ['nack_many', 'select id from dueq.nack_many($1, $2, null, $3)'],
+  ['release_many', 'select id from dueq.release_many($1, $2, $3)'],
+])('promise 6b: %s wakes each queue once, for what is ready there first', async (_, text) => {
+  const queues = [await engine.queue(), await engine.queue(), await engine.queue()]
+  const ids: string[] = []
+  for (let i = 0; i < 7; i++) ids.push(await engine.enqueue(queues[i % 3]!))
+  for (const queue of queues) await engine.dequeue(queue, 10)
+  await notifications()
+  // The third queue has nothing within its poll interval of 5 s.
+  const delays = ['3 s', '4 s', '6 s', '1 s', '2 s', '7 s', '2 s']
+  await engine.rows(text, [ids, ids.map(() => 1), delays])
+  expect([...(await notifications())].sort()).toEqual([
+    `${queues[0]} ${await instant(ids[3]!)}`,
+    `${queues[1]} ${await instant(ids[4]!)}`,
+  ])
 })
 
 it('promise 6b: reschedule wakes within the poll interval, and not beyond', async () => {

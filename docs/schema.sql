@@ -463,9 +463,31 @@ AS $function$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
-  v_due_at timestamptz := _due_at(delay, at, v_now);
+  v_due_at timestamptz := v_now;
   v_queue queues;
 begin
+  if delay is not null or at is not null then
+    v_due_at := _plain_due_at(delay, at, v_now);
+  end if;
+  -- One statement looks the queue up, checks, inserts and wakes: 48 µs with the call and the commit (not synchronous), of
+  -- which a bare insert with pg_notify is 29; with a statement and a function for each step it was 76. What this one
+  -- refuses, whatever the reason, it leaves to those below. It sees a drop of the queue: its lock on `messages`, on which
+  -- drop_queue lets it wait, comes before its snapshot. Above READ COMMITTED the snapshot is an old one.
+  if dedup_key is null and current_setting('transaction_isolation') = 'read committed' then
+    insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+    select q.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers
+      from queues q
+     where q.name = enqueue.queue
+       and case when enqueue.priority = any(q.priorities) and v_due_at is not null
+                 and _is_plain(enqueue.payload, enqueue.headers)
+                then _wake(q, v_due_at, v_now) end
+    returning messages.id, true into id, created;
+    if created then
+      return;
+    end if;
+  end if;
+
+  v_due_at := _due_at(delay, at, v_now);
   perform _check_message(payload, headers, priority, dedup_key);
   v_queue := _producing(queue, array[priority]::smallint[]);
   if dedup_key is null then
@@ -478,8 +500,8 @@ begin
       from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
   perform _still_there(v_queue);
-  if created and v_due_at <= v_now + v_queue.poll_interval then
-    perform _wake(queue, v_due_at);
+  if created then
+    perform _wake(v_queue, v_due_at, v_now);
   end if;
 end
 $function$;
@@ -500,14 +522,8 @@ declare
   v_count integer := coalesce(cardinality(payloads), 0);
   v_queue queues;
   v_levels smallint[] := '{0}';
-  v_first timestamptz;
-  v_ids bigint[];
-  v_created boolean[];
-  v_id bigint;
-  v_new boolean;
-  v_code text;
-  v_message text;
-  m record;
+  v_inserted integer;
+  v_first timestamptz := v_now;
 begin
   if v_count = 0 then
     return;
@@ -516,73 +532,54 @@ begin
     perform _invalid('each array', format('null or as long as payloads (%s)', v_count), 'another length');
   end if;
 
-  -- A cheap test of all; what it suspects gets the exact one, which raises.
-  for m in
-    select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
-                    as n (payload, delay, at, priority, dedup_key, headers, position)
-     where n.payload is null or octet_length(n.payload::text) > 1048576
-        or extract(epoch from n.delay) not between 0 and 3155760000
-        or not isfinite(n.at) or n.at > v_now + interval '100 years' or n.delay is not null and n.at is not null
-        or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
-        or jsonb_typeof(n.headers) <> 'object' or pg_column_size(n.headers) > 65536
-  loop
-    begin
-      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key);
-      perform _due_at(m.delay, m.at, v_now);
-    exception when sqlstate 'DQ002' or sqlstate 'DQ003' or sqlstate 'DQ004' then
-      get stacked diagnostics v_code = returned_sqlstate, v_message = message_text;
-      raise exception using errcode = v_code, message = format('message %s of %s: %s', m.position, v_count, v_message);
-    end;
-  end loop;
-
+  if dedup_keys is not null or priorities is not null then
+    perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+  end if;
   if priorities is not null then
     v_levels := array(select distinct coalesce(l.priority, 0) from unnest(priorities) as l (priority));
   end if;
   v_queue := _producing(queue, v_levels);
 
-  if dedup_keys is null then
+  -- What is out of range is left out, found by its absence, and then named: that costs one pass less than looking first.
+  -- unnest gives its elements in order, and so do the insert and what it returns. In a select list it gives one after the
+  -- other; in a from clause it stores them all before.
+  if dedup_keys is not null then
+    return query
+      select u.ordinality, u.id, u.created
+        from _enqueue_unique_many(v_queue.id, v_now, payloads, delays, ats, priorities, dedup_keys, headers) u;
+  elsif delays is null and ats is null and priorities is null and headers is null then
     return query
       with inserted as (
-        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        select v_queue.id, coalesce(n.priority, 0), coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))),
-               coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0'))), v_now, n.payload, n.headers
-          from unnest(payloads, delays, ats, priorities, headers) with ordinality
-               as n (payload, delay, at, priority, headers, position)
-         order by n.position
+        insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
+        select v_queue.id, v_now, v_now, v_now, n.payload
+          from (select unnest(payloads) as payload) n
+         where _is_plain(n.payload, null)
         returning messages.id
       )
       select row_number() over (), i.id, true from inserted i;
   else
-    -- The ids first, in the order of the payloads: messages due at the same time come in the order of their ids.
-    v_ids := array(select nextval('messages_id_seq') from generate_series(1, v_count));
-    -- Whole from the start: one that grew downwards would be copied at each step (5 s for 200,000 keys in falling order).
-    v_created := array_fill(false, array[v_count]);
-    for m in
-      select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
-                      as n (payload, delay, at, priority, dedup_key, headers, position)
-       order by n.dedup_key, n.position
-    loop
-      if m.dedup_key is null then
-        insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
-        values (v_ids[m.position], v_queue.id, coalesce(m.priority, 0), _due_at(m.delay, m.at, v_now), _due_at(m.delay, m.at, v_now), v_now, m.payload, m.headers);
-        v_id := v_ids[m.position];
-        v_new := true;
-      else
-        select u.id, u.created into v_id, v_new
-          from _enqueue_unique(v_ids[m.position], v_queue.id, v_now, _due_at(m.delay, m.at, v_now), coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
-      end if;
-      v_ids[m.position] := v_id;
-      v_created[m.position] := v_new;
-    end loop;
-    return query select n.position, n.id, n.created from unnest(v_ids, v_created) with ordinality as n (id, created, position);
+    return query
+      with inserted as (
+        insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+        select v_queue.id, coalesce(n.priority, 0), n.due_at, n.due_at, v_now, n.payload, n.headers
+          from (select u.*, _plain_due_at(u.delay, u.at, v_now) as due_at
+                  from (select unnest(payloads) as payload, unnest(delays) as delay, unnest(ats) as at,
+                               unnest(priorities) as priority, unnest(headers) as headers) u) n
+         where n.due_at is not null and _is_plain(n.payload, n.headers)
+        returning messages.id
+      )
+      select row_number() over (), i.id, true from inserted i;
+  end if;
+  get diagnostics v_inserted = row_count;
+  if v_inserted <> v_count then
+    perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
 
   perform _still_there(v_queue);
-  select min(coalesce(n.at, v_now + _exactly(coalesce(n.delay, '0')))) into v_first from unnest(delays, ats) as n (delay, at);
-  v_first := coalesce(v_first, v_now);
-  if v_first <= v_now + v_queue.poll_interval then
-    perform _wake(queue, v_first);
+  if delays is not null or ats is not null then
+    select min(_plain_due_at(n.delay, n.at, v_now)) into v_first from unnest(delays, ats) as n (delay, at);
   end if;
+  perform _wake(v_queue, v_first, v_now);
 end
 $function$;
 comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zone[],integer[],text[],jsonb[]) is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
@@ -674,9 +671,7 @@ begin
   update messages m
      set ready_at = v_ready_at, ready_since = null, leased_by = null, failures = v_failures, last_error = left(error, 10000)
    where m.id = nack.id;
-  if v_ready_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_ready_at);
-  end if;
+  perform _wake(v_queue, v_ready_at, v_now);
   return 'retry';
 end
 $function$;
@@ -972,7 +967,7 @@ begin
     return next;
   end loop;
   if dead_id is not null then
-    perform _wake(queue, v_now);
+    perform _wake(v_queue, v_now, v_now);
   end if;
 end
 $function$;
@@ -1001,9 +996,7 @@ begin
     return false;
   end if;
   select q.* into v_queue from queues q where q.id = v_queue.id;
-  if v_ready_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_ready_at);
-  end if;
+  perform _wake(v_queue, v_ready_at, v_now);
   return true;
 end
 $function$;
@@ -1053,9 +1046,7 @@ begin
     return case when found then 'leased' end;
   end if;
   select q.* into v_queue from queues q where q.id = v_queue.id;
-  if v_due_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_due_at);
-  end if;
+  perform _wake(v_queue, v_due_at, v_now);
   return 'rescheduled';
 end
 $function$;
@@ -1067,8 +1058,11 @@ CREATE OR REPLACE FUNCTION resume_queue(queue text)
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
 AS $function$
+declare
+  v_now timestamptz := clock();
+  v_queue queues;
 begin
-  update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null;
+  update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null returning q.* into v_queue;
   if not found then
     perform from queues q where q.name = resume_queue.queue;
     if not found then
@@ -1076,7 +1070,7 @@ begin
     end if;
     return false;
   end if;
-  perform _wake(queue, clock());
+  perform _wake(v_queue, v_now, v_now);
   return true;
 end
 $function$;
@@ -1610,6 +1604,43 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _enqueue_unique_many(queue_id integer, v_now timestamp with time zone, payloads jsonb[], delays interval[], ats timestamp with time zone[], priorities integer[], dedup_keys text[], headers jsonb[])
+ RETURNS TABLE(ordinality bigint, id bigint, created boolean)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_count integer := cardinality(payloads);
+  -- The ids first, in the order of the payloads: messages due at the same time come in the order of their ids.
+  v_ids bigint[] := array(select nextval('messages_id_seq') from generate_series(1, v_count));
+  -- Whole from the start: one that grew downwards would be copied at each step (5 s for 200,000 keys in falling order).
+  v_created boolean[] := array_fill(false, array[v_count]);
+  v_id bigint;
+  v_new boolean;
+  m record;
+begin
+  for m in
+    select n.*, _due_at(n.delay, n.at, v_now) as due_at
+      from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
+           as n (payload, delay, at, priority, dedup_key, headers, position)
+     order by n.dedup_key, n.position
+  loop
+    if m.dedup_key is null then
+      insert into messages (id, queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
+      values (v_ids[m.position], _enqueue_unique_many.queue_id, coalesce(m.priority, 0), m.due_at, m.due_at, v_now, m.payload, m.headers);
+      v_id := v_ids[m.position];
+      v_new := true;
+    else
+      select u.id, u.created into v_id, v_new
+        from _enqueue_unique(v_ids[m.position], _enqueue_unique_many.queue_id, v_now, m.due_at, coalesce(m.priority, 0), m.dedup_key, m.payload, m.headers) u;
+    end if;
+    v_ids[m.position] := v_id;
+    v_created[m.position] := v_new;
+  end loop;
+  return query select n.position, n.id, n.created from unnest(v_ids, v_created) with ordinality as n (id, created, position);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _exactly(delay interval)
  RETURNS interval
  LANGUAGE sql
@@ -1707,6 +1738,15 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _is_plain(payload jsonb, headers jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select octet_length(payload::text) <= 1048576
+     and (headers is null or jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536)
+$function$;
+
 CREATE OR REPLACE FUNCTION _is_suspect(lapses integer, max_attempts integer)
  RETURNS boolean
  LANGUAGE sql
@@ -1740,6 +1780,16 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _plain_due_at(delay interval, at timestamp with time zone, base timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select case when delay is null and at is null then base
+              when delay is null and isfinite(at) and at <= base + interval '100 years' then at
+              when at is null and extract(epoch from delay) between 0 and 3155760000 then base + _exactly(delay) end
+$function$;
+
 CREATE OR REPLACE FUNCTION _producing(queue text, levels smallint[])
  RETURNS queues
  LANGUAGE plpgsql
@@ -1764,6 +1814,34 @@ begin
     end if;
   end if;
   return v_queue;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _refuse_one(payloads jsonb[], delays interval[], ats timestamp with time zone[], priorities integer[], dedup_keys text[], headers jsonb[], v_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_code text;
+  v_message text;
+  m record;
+begin
+  for m in
+    select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
+                    as n (payload, delay, at, priority, dedup_key, headers, position)
+     where not coalesce(_is_plain(n.payload, n.headers), false) or _plain_due_at(n.delay, n.at, v_now) is null
+        or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
+  loop
+    begin
+      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key);
+      perform _due_at(m.delay, m.at, v_now);
+    exception when sqlstate 'DQ002' or sqlstate 'DQ003' or sqlstate 'DQ004' then
+      get stacked diagnostics v_code = returned_sqlstate, v_message = message_text;
+      raise exception using errcode = v_code,
+        message = format('message %s of %s: %s', m.position, cardinality(payloads), v_message);
+    end;
+  end loop;
 end
 $function$;
 
@@ -1845,7 +1923,7 @@ begin
       v_firsts[v_position] := least(v_firsts[v_position], v_ready_at);
     end if;
   end loop;
-  perform _wake(w.queue, w.ready_at) from unnest(v_woken, v_firsts) as w (queue, ready_at);
+  perform _wake(q, w.ready_at, v_now) from unnest(v_woken, v_firsts) as w (queue, ready_at) join queues q on q.name = w.queue;
 end
 $function$;
 
@@ -1928,13 +2006,11 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _wake(queue text, ready_at timestamp with time zone)
- RETURNS void
- LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION _wake(queue queues, ready_at timestamp with time zone, v_now timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE sql
 AS $function$
-begin
-  if pg_notification_queue_usage() < 0.5 then
-    perform pg_notify(current_schema(), queue || ' ' || extract(epoch from ready_at)::text);
-  end if;
-end
+  select case when ready_at <= v_now + queue.poll_interval and pg_notification_queue_usage() < 0.5
+              then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
+              else true end
 $function$;

@@ -15,20 +15,19 @@ as $$ select 101 $$;
 
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
 
--- _wake: tells sleeping consumers that something is ready at an instant.
+-- _wake: tells sleeping consumers that something is ready at an instant, unless that is after their next look by themselves.
 -- Changes: nothing; queues a notification that the commit sends. Locks: none until commit, then the cluster-wide
--- lock that orders notifying commits, which is why callers do not wake for what a sleeper would find by itself.
+-- lock that orders notifying commits, which is why nobody is woken for what a sleeper would find by itself.
 -- The notification is only a hint, and a full notification queue makes the committing transaction fail, so above
 -- half of it dueq stays silent and lets the poll interval do the waking.
 -- Payload: the queue, a space, the instant in seconds since 1970. The channel is the name of the schema.
-create function _wake(queue text, ready_at timestamptz) returns void
-language plpgsql volatile
+-- Returns: true. A condition can call it then, and the planner writes its body there, which costs less than a statement.
+create function _wake(queue queues, ready_at timestamptz, v_now timestamptz) returns boolean
+language sql volatile
 as $$
-begin
-  if pg_notification_queue_usage() < 0.5 then
-    perform pg_notify(current_schema(), queue || ' ' || extract(epoch from ready_at)::text);
-  end if;
-end
+  select case when ready_at <= v_now + queue.poll_interval and pg_notification_queue_usage() < 0.5
+              then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
+              else true end
 $$;
 
 -- _unknown_queue: raises DQ001.
@@ -77,6 +76,14 @@ begin
 end
 $$;
 
+-- _is_plain: whether _check_message has nothing to say of payload and headers; null is no.
+create function _is_plain(payload jsonb, headers jsonb) returns boolean
+language sql stable
+as $$
+  select octet_length(payload::text) <= 1048576
+     and (headers is null or jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536)
+$$;
+
 -- _exactly: a delay as hours, minutes and seconds. Added to an instant, an interval of days means "the same time of day",
 -- in the TimeZone of whoever calls: 23 or 25 hours where the clocks change. A delay of a day is 24 hours for everyone.
 -- Ranges are checked in seconds too: compared as intervals '1 month -29 days' is a day, but added to an instant of February
@@ -102,6 +109,15 @@ begin
   end if;
   return coalesce(at, base + _exactly(delay));
 end
+$$;
+
+-- _plain_due_at: the same, but null where _due_at would raise. Small enough that the planner writes it into the statement.
+create function _plain_due_at(delay interval, at timestamptz, base timestamptz) returns timestamptz
+language sql stable
+as $$
+  select case when delay is null and at is null then base
+              when delay is null and isfinite(at) and at <= base + interval '100 years' then at
+              when at is null and extract(epoch from delay) between 0 and 3155760000 then base + _exactly(delay) end
 $$;
 
 -- _check_lease: raises DQ002 unless the lease is null or in range.

@@ -223,9 +223,7 @@ begin
   update messages m
      set ready_at = v_ready_at, ready_since = null, leased_by = null, failures = v_failures, last_error = left(error, 10000)
    where m.id = nack.id;
-  if v_ready_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_ready_at);
-  end if;
+  perform _wake(v_queue, v_ready_at, v_now);
   return 'retry';
 end
 $$;
@@ -258,9 +256,7 @@ begin
     return false;
   end if;
   select q.* into v_queue from queues q where q.id = v_queue.id;
-  if v_ready_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_ready_at);
-  end if;
+  perform _wake(v_queue, v_ready_at, v_now);
   return true;
 end
 $$;
@@ -340,7 +336,7 @@ begin
       v_firsts[v_position] := least(v_firsts[v_position], v_ready_at);
     end if;
   end loop;
-  perform _wake(w.queue, w.ready_at) from unnest(v_woken, v_firsts) as w (queue, ready_at);
+  perform _wake(q, w.ready_at, v_now) from unnest(v_woken, v_firsts) as w (queue, ready_at) join queues q on q.name = w.queue;
 end
 $$;
 

@@ -31,8 +31,11 @@ language plpgsql volatile
 set search_path from current
 set lock_timeout = '2s'
 as $$
+declare
+  v_now timestamptz := clock();
+  v_queue queues;
 begin
-  update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null;
+  update queues q set paused_at = null where q.name = resume_queue.queue and q.paused_at is not null returning q.* into v_queue;
   if not found then
     perform from queues q where q.name = resume_queue.queue;
     if not found then
@@ -40,7 +43,7 @@ begin
     end if;
     return false;
   end if;
-  perform _wake(queue, clock());
+  perform _wake(v_queue, v_now, v_now);
   return true;
 end
 $$;
@@ -180,9 +183,7 @@ begin
     return case when found then 'leased' end;
   end if;
   select q.* into v_queue from queues q where q.id = v_queue.id;
-  if v_due_at <= v_now + v_queue.poll_interval then
-    perform _wake(v_queue.name, v_due_at);
-  end if;
+  perform _wake(v_queue, v_due_at, v_now);
   return 'rescheduled';
 end
 $$;
@@ -266,7 +267,7 @@ begin
     return next;
   end loop;
   if dead_id is not null then
-    perform _wake(queue, v_now);
+    perform _wake(v_queue, v_now, v_now);
   end if;
 end
 $$;

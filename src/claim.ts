@@ -1,8 +1,9 @@
-// One claim: a poll, and a message in the care of this process for everything that it gave.
+// One claim: a poll, which takes the acks that wait along, and a message in the care of this process for everything that it gave.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Client } from './client.js'
+import { fromDatabase } from './database-errors.js'
 import { DueqError } from './errors.js'
-import { createMessage, type MessageControl } from './message.js'
+import { type ClaimContext, MessageControl } from './message-control.js'
 import { issuesText, validateAll } from './payload-schema.js'
 import type { Delivery, Polled } from './statements-poll.js'
 
@@ -36,43 +37,48 @@ export async function claim<Payload>(
 ): Promise<Claimed<Payload>> {
   const { statements, query, emit } = client
   const sentAt = performance.now()
-  const asked = { max, leaseMs, consumer: client.name, handlers }
-  const polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
+  const ride = client.acks.board()
+  const asked = { max, leaseMs, consumer: client.name, handlers, acks: ride }
+  let polled: Polled
+  try {
+    polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
+  } catch (error) {
+    ride?.failed(fromDatabase(error))
+    throw error
+  }
+  ride?.arrived(polled.refusedAcks)
   const receivedAt = performance.now()
   const { polledAtMs, leaseEndsAtMs } = polled
 
-  const control = (delivery: Delivery, payload: Payload): MessageControl<Payload> =>
-    createMessage({
-      delivery,
-      payload,
-      queue,
-      leases: client.leases,
-      leaseMs: Math.round(leaseEndsAtMs - polledAtMs),
-      leaseEndsAtMs,
-      isKept,
-      sentAt,
-      polledAtMs,
-      query,
-      prepare: client.prepare,
-      statements,
-      ack: client.ack,
-      onLost: (error) => emit({ type: 'lease.lost', queue, id: delivery.id, attempt: delivery.attempt, error }),
-    })
+  const context: ClaimContext = {
+    queue,
+    leases: client.leases,
+    leaseMs: Math.round(leaseEndsAtMs - polledAtMs),
+    isKept,
+    sentAt,
+    polledAtMs,
+    leaseEndsAtMs,
+    query,
+    prepare: client.prepare,
+    statements,
+    acks: client.acks,
+    onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
+  }
 
   let payloadChars = 0
   const payloads = polled.deliveries.map(({ payload }): unknown => {
     payloadChars += payload.length
     return JSON.parse(payload)
   })
-  const schemaMs = (leaseEndsAtMs - polledAtMs) / 3
-  const results = schema && payloads.length > 0 ? await validateAll(schema, payloads, schemaMs) : undefined
+  const hasSome = payloads.length > 0
+  const results = schema && hasSome ? await validateAll(schema, payloads, context.leaseMs / 3) : undefined
   // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
   const controls: MessageControl<Payload>[] = []
   const refusals: [MessageControl<Payload>, StandardSchemaV1.FailureResult | undefined][] = []
   for (const [i, delivery] of polled.deliveries.entries()) {
     const result = results ? results[i] : { value: payloads[i] }
-    if (result && !result.issues) controls.push(control(delivery, result.value as Payload))
-    else refusals.push([control(delivery, payloads[i] as Payload), result])
+    if (result && !result.issues) controls.push(new MessageControl(context, delivery, result.value as Payload))
+    else refusals.push([new MessageControl(context, delivery, payloads[i] as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
   return { controls, polled, receivedAt, payloadChars }
@@ -84,10 +90,10 @@ export async function claim<Payload>(
 async function refuse(
   { leases, emit }: Client,
   queue: string,
-  { message, held }: MessageControl<unknown>,
+  control: MessageControl<unknown>,
   result: StandardSchemaV1.FailureResult | undefined,
 ): Promise<void> {
-  const { id, attempt } = message
+  const { message, id, attempt } = control
   try {
     if (result) {
       const error = issuesText(result.issues)
@@ -100,7 +106,7 @@ async function refuse(
       if (outcome === 'dead') emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
     }
   } catch {
-    leases.drop(held) // so that the lease ends, and the next delivery tries again
+    leases.drop(control) // so that the lease ends, and the next delivery tries again
   }
 }
 

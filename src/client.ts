@@ -1,11 +1,10 @@
 // What the parts of a connected dueq share: where statements run, the leases it holds, who wakes it, whom it tells.
-import { coalesce } from './coalesce.js'
+import type { Acks } from './acks.js'
 import type { Query } from './driver.js'
-import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
-import type { Held, Leases } from './lease.js'
+import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
-import { outcomeLookup, type Statements, sortedById } from './statements.js'
+import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 
 /** The shared parts of a connected dueq. Owned by `connect`. */
@@ -19,8 +18,10 @@ export type Client = {
   readonly leases: Leases
   readonly wakeups: Wakeups
   readonly emit: Emit
-  /** Acks in batches with other acks of this process. False where the lease is lost. */
-  readonly ack: (held: Held) => Promise<boolean>
+  /** Whether somebody listens to events: those of messages that go well are not even made where nobody does. */
+  readonly isHeard: boolean
+  /** Acks in batches with other acks of this process. */
+  readonly acks: Acks
   /** Queues whose declared settings were compared with the stored ones. */
   readonly compared: Set<string>
   /** Consumers and waiting dequeues, to be stopped on close. */
@@ -60,32 +61,5 @@ export function checkStop(
   return {
     mode: oneOf('mode', options.mode ?? 'finish', ['finish', 'release', 'drain']),
     deadlineMs: durationMs('deadline', options.deadline ?? '30s', { max: '1d' }),
-  }
-}
-
-/** Acks in batches. A row that another transaction holds is tried again by itself, so that it delays no other message. */
-export function createAck(query: Query, statements: Statements): (held: Held) => Promise<boolean> {
-  const send = coalesce<Held, 'acked' | 'lost' | 'busy'>(async (batch) => {
-    const sorted = sortedById(batch)
-    const exceptions = await statements.ackMany(
-      query,
-      sorted.map(({ id }) => id),
-      sorted.map(({ attempt }) => attempt),
-    )
-    const outcomeOf = outcomeLookup(exceptions)
-    return batch.map((held) => outcomeOf(held) ?? 'acked')
-  }, 1000)
-
-  return async (held) => {
-    for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 500)) {
-      const outcome = await send(held)
-      if (outcome !== 'busy') return outcome === 'acked'
-      if (performance.now() + waitMs >= held.trustedUntil)
-        throw new DueqError(
-          'lock.timeout',
-          `Message ${held.id} was not acked: another transaction has held its row until the end of the lease. Look for it with \`dueq doctor\`.`,
-        )
-      await new Promise((resolve) => setTimeout(resolve, waitMs))
-    }
   }
 }

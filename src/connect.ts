@@ -3,7 +3,8 @@
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { type Client, checkStop, createAck, type StopOptions, type StopReport } from './client.js'
+import { createAcks } from './acks.js'
+import { type Client, checkStop, type StopOptions, type StopReport } from './client.js'
 import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.js'
 import { checkDefinition, checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { examine } from './doctor.js'
@@ -86,7 +87,8 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
       emit,
     }),
     emit,
-    ack: createAck(query, statements),
+    acks: createAcks(query, statements),
+    isHeard: given.onEvent !== undefined,
     compared: new Set(),
     open,
   }

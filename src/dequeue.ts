@@ -7,7 +7,8 @@ import type { Client, Stoppable } from './client.js'
 import type { QueueDefinition } from './definition.js'
 import { DueqError } from './errors.js'
 import { createLatch } from './latch.js'
-import type { Message, MessageControl } from './message.js'
+import type { Message } from './message.js'
+import type { MessageControl } from './message-control.js'
 import { abortSignal, type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
 
 export type DequeueOptions = {

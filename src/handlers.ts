@@ -6,11 +6,13 @@
 // Invariants: a message is in exactly one of these places; never more than `concurrency` handlers run; a message whose
 // handler still runs is never given back, because then two would work on it; a lease is kept no longer than somebody here
 // works on its message, or the message would never come again.
+import type { Answer } from './acks.js'
 import type { Client } from './client.js'
 import { fromDatabase } from './database-errors.js'
 import { DueqError } from './errors.js'
-import type { Message, MessageControl } from './message.js'
-import { giveBack, settleReturned, settleThrown } from './settle.js'
+import type { Message } from './message.js'
+import type { MessageControl } from './message-control.js'
+import { giveBack, settleReturned, settleThrown, tellAcked } from './settle.js'
 
 /** Works on one message. Returning acks it, throwing nacks it, unless the handler has settled it itself. */
 export type Handler<Payload> = (message: Message<Payload>) => unknown
@@ -53,10 +55,13 @@ type Options<Payload> = {
   readonly onChange: () => void
 }
 
+/** What a handler threw. */
+type Failure = { readonly error: unknown }
+
 /** Makes the handlers of a consumer. */
 export function createHandlers<Payload>(options: Options<Payload>): Handlers<Payload> {
   const { client, queue, handler, isTaking, onHandled, onChange } = options
-  const { emit } = client
+  const { emit, isHeard, leases } = client
   const waiting: MessageControl<Payload>[] = []
   const running = new Set<MessageControl<Payload>>()
   const askedBack = new WeakSet<MessageControl<Payload>>()
@@ -70,58 +75,108 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     if (control.isSuspect) inHand.suspect += change
   }
 
+  let isStarting = false
   const start = (): void => {
+    if (isStarting) return // a handler that returned at once is followed by the loop below, however many there are
+    isStarting = true
     while (running.size < concurrency && waiting.length > 0 && isTaking()) {
       const control = waiting.shift()!
-      if (client.leases.isTrusted(control.held)) void handle(control)
+      if (leases.isTrusted(control)) handle(control)
       else count(control, -1)
     }
+    isStarting = false
   }
 
-  const handle = async (control: MessageControl<Payload>): Promise<void> => {
+  const handle = (control: MessageControl<Payload>): void => {
     const { message } = control
     running.add(control)
     lastStartAt = performance.now()
     const startedAt = lastStartAt
-    emit({ type: 'message.started', queue, id: message.id, attempt: message.attempt, latenessMs: message.latenessMs })
-    let failure: { readonly error: unknown } | undefined
+    if (isHeard) {
+      const { id, attempt, latenessMs } = message
+      emit({ type: 'message.started', queue, id, attempt, latenessMs })
+    }
+    let result: unknown
     try {
-      await handler(message)
+      result = handler(message)
+    } catch (error) {
+      ended(control, startedAt, { error })
+      return
+    }
+    const isPlain = result === null || (typeof result !== 'object' && typeof result !== 'function')
+    if (isPlain) ended(control, startedAt, undefined)
+    else void follow(control, startedAt, result)
+  }
+  const follow = async (control: MessageControl<Payload>, startedAt: number, result: unknown): Promise<void> => {
+    let failure: Failure | undefined
+    try {
+      await result
     } catch (error) {
       failure = { error }
     }
+    ended(control, startedAt, failure)
+  }
+
+  const ended = (control: MessageControl<Payload>, startedAt: number, failure: Failure | undefined): void => {
     const runMs = performance.now() - startedAt
     onHandled(runMs)
     running.delete(control)
+    settlingCount++
+    if (!failure && !control.settlement) ack(control, runMs)
+    else
+      void settle(control, async () => {
+        // What a handler throws because its message is asked back is no failure of the message.
+        if (failure && askedBack.has(control) && !control.settlement && !control.lost) {
+          await giveBack(client, control)
+          counts.released++
+        } else {
+          await (failure ? settleThrown(client, control, failure.error) : settleReturned(client, control, runMs))
+          counts.finished++
+        }
+      })
     start()
-    await settle(control, async () => {
-      // What a handler throws because its message is asked back is no failure of the message.
-      if (failure && askedBack.has(control) && !control.settlement() && !control.held.lost) {
-        await giveBack(client, control)
-        counts.released++
-      } else {
-        await (failure ? settleThrown(client, control, failure.error) : settleReturned(client, control, runMs))
+    onChange()
+  }
+
+  /** The short way of almost every message; whatever is unusual goes the long one. */
+  const ack = (control: MessageControl<Payload>, runMs: number): void => {
+    if (control.beginAck()) client.acks.send(control, (_, answer) => answered(control, runMs, answer))
+    else gone(control)
+  }
+  const answered = (control: MessageControl<Payload>, runMs: number, answer: Answer): void => {
+    const hasAnswer = typeof answer === 'boolean'
+    control.endAck(hasAnswer ? answer : undefined)
+    if (!hasAnswer) {
+      void settle(control, async () => {
+        await settleReturned(client, control, runMs, answer)
         counts.finished++
-      }
-    })
+      })
+      return
+    }
+    if (answer) {
+      counts.finished++
+      tellAcked(client, control, runMs)
+    }
+    gone(control)
   }
 
   /** Runs a settle to its end. What fails here ends with the lease, and the message comes again. */
   const settle = async (control: MessageControl<Payload>, run: () => Promise<void>): Promise<void> => {
-    settlingCount++
-    onChange()
     try {
       await run()
     } catch (cause) {
       const error = fromDatabase(cause) // a lost lease has told of itself already
-      const retryMs = Math.max(0, control.held.trustedUntil - performance.now())
+      const retryMs = Math.max(0, control.trustedUntil - performance.now())
       if (error.code !== 'lease.lost') emit({ type: 'consumer.error', queue, error, retryMs })
     } finally {
-      client.leases.drop(control.held)
-      count(control, -1)
-      settlingCount--
-      onChange()
+      gone(control)
     }
+  }
+  const gone = (control: MessageControl<Payload>): void => {
+    leases.drop(control)
+    count(control, -1)
+    settlingCount--
+    onChange()
   }
 
   return {
@@ -159,15 +214,17 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     },
     giveBackWaiting() {
       for (const control of waiting.splice(0)) {
-        if (control.held.lost) {
+        if (control.lost) {
           count(control, -1)
           continue
         }
+        settlingCount++
         void settle(control, async () => {
           await giveBack(client, control)
           counts.released++
         })
       }
+      onChange()
     },
     askBack() {
       for (const control of running) {
@@ -176,7 +233,7 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
       }
     },
     abandon() {
-      for (const { held } of running) client.leases.drop(held)
+      for (const control of running) leases.drop(control)
     },
   }
 }

@@ -10,7 +10,10 @@ import { createAlarm } from './alarm.js'
 import { LeaseLostError } from './errors.js'
 import { type Outcome, outcomeLookup, sortedById } from './statements.js'
 
-/** A lease held by this process. `trustedUntil` is on the clock of `performance.now()`, in ms. */
+/**
+ * A lease held by this process: what its holder keeps of it, so that a lease takes no objects of its own (a claim brings a
+ * thousand at once). `trustedUntil` is on the clock of `performance.now()`, in ms.
+ */
 export type Held = {
   readonly id: string
   readonly attempt: number
@@ -20,23 +23,16 @@ export type Held = {
   isSettling: boolean
   /** Why the lease is lost, once it is. */
   lost: LeaseLostError | undefined
-}
-
-/** What a holder gives: the claimed message, and what to call when its lease is lost. */
-export type Holding = {
-  readonly id: string
-  readonly attempt: number
-  readonly leaseMs: number
-  /** When the claim was sent, by `performance.now()`. */
-  readonly sentAt: number
-  /** Whether the lease is extended until it is settled, or left to end. */
-  readonly isKept: boolean
-  readonly onLost: (error: LeaseLostError) => void
+  /** Where it is watched; set by `hold`. */
+  group: LeaseGroup | undefined
+  /** Called when the lease is lost. */
+  onLost(error: LeaseLostError): void
 }
 
 /** The leases of a process. */
 export type Leases = {
-  hold(holding: Holding): Held
+  /** Takes a lease into care. `sentAt`: when the claim was sent; `isKept`: whether it is extended until it is settled, or left to end. */
+  hold(held: Held, sentAt: number, isKept: boolean): void
   /** The database says that the lease is lost. Gives the error to throw. */
   lose(held: Held): LeaseLostError
   /** The lease is settled, or its row is locked by the transaction that settles it: nothing more to keep or to watch. */
@@ -52,37 +48,24 @@ type Extend = (ids: readonly string[], attempts: readonly number[], leaseMs: num
 
 /** Keeps and watches leases; `extend` sends one batched extension. */
 export function createLeases(extend: Extend): Leases {
-  const groups = new Map<number, Group>()
-  const groupOf = new Map<Held, Group>()
+  const groups = new Map<number, LeaseGroup>()
 
   return {
-    hold({ id, attempt, leaseMs, sentAt, isKept, onLost }) {
+    hold(held, sentAt, isKept) {
+      const { leaseMs } = held
       const key = isKept ? leaseMs : 0 // what is only watched is one group: callers of dequeue may give any length, each another
       let group = groups.get(key)
-      if (!group)
-        groups.set(key, (group = createGroup(leaseMs, isKept ? extend : undefined, (held) => groupOf.delete(held))))
-      const held: Held = {
-        id,
-        attempt,
-        leaseMs,
-        trustedUntil: trustEnd(sentAt, leaseMs),
-        isSettling: false,
-        lost: undefined,
-      }
-      groupOf.set(held, group)
-      group.add(held, (why) => {
-        held.lost = new LeaseLostError(id, attempt, why)
-        onLost(held.lost)
-      })
-      return held
+      if (!group) groups.set(key, (group = createGroup(leaseMs, isKept ? extend : undefined)))
+      held.trustedUntil = trustEnd(sentAt, leaseMs)
+      held.group = group
+      group.add(held)
     },
     lose(held) {
-      groupOf.get(held)?.lose(held, taken)
+      held.group?.lose(held, taken)
       return (held.lost ??= new LeaseLostError(held.id, held.attempt, taken))
     },
     drop(held) {
-      groupOf.get(held)?.remove(held)
-      groupOf.delete(held)
+      held.group?.remove(held)
     },
     extended(held, leaseMs, sentAt) {
       held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
@@ -90,14 +73,13 @@ export function createLeases(extend: Extend): Leases {
     isTrusted(held) {
       if (held.lost) return false
       if (performance.now() < held.trustedUntil) return true
-      groupOf.get(held)?.lose(held, ranOut)
+      held.group?.lose(held, ranOut)
       held.lost ??= new LeaseLostError(held.id, held.attempt, ranOut) // one that was dropped has no group
       return false
     },
     close() {
       for (const group of groups.values()) group.close()
       groups.clear()
-      groupOf.clear()
     },
   }
 }
@@ -113,8 +95,9 @@ const ranOut = 'it was not extended in time'
 const taken = 'another consumer has the message, or it was settled or removed'
 const maxBatch = 1000
 
-type Group = {
-  add(held: Held, lose: (why: string) => void): void
+/** The leases of one length. */
+export type LeaseGroup = {
+  add(held: Held): void
   remove(held: Held): void
   lose(held: Held, why: string): void
   close(): void
@@ -125,8 +108,8 @@ type Group = {
  * order in which they came (claims overtake each other, handlers extend by lengths of their own), so an alarm looks at all
  * of them; it goes off a few times per lease length, and a few thousand leases take it less than a millisecond.
  */
-function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held: Held) => void): Group {
-  const members = new Map<Held, (why: string) => void>()
+function createGroup(leaseMs: number, extend: Extend | undefined): LeaseGroup {
+  const members = new Set<Held>()
   // The first is extended when a third of its lease is used, and all those of which a sixth is used go with it: a
   // statement per sixth of the lease at most, however the claims were spread.
   const extendBeforeMs = (leaseMs * 2) / 3
@@ -135,17 +118,16 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
   let isExtending = false
 
   const lose = (held: Held, why: string): void => {
-    const onLost = members.get(held)
-    if (!onLost) return
-    members.delete(held)
-    onGone(held)
-    onLost(why)
+    if (!members.delete(held)) return
+    held.group = undefined
+    held.lost = new LeaseLostError(held.id, held.attempt, why)
+    held.onLost(held.lost)
   }
 
   const watch = createAlarm(() => {
     const now = performance.now()
     let firstAt = Number.POSITIVE_INFINITY
-    for (const held of members.keys()) {
+    for (const held of members) {
       // Where a settle is on its way its answer decides, if one comes: in a transaction that was lost none ever does.
       const isAwaited = held.isSettling && now < held.trustedUntil + held.leaseMs
       const lookAt = isAwaited ? Math.max(held.trustedUntil, now + retryMs) : held.trustedUntil
@@ -181,7 +163,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
     const now = performance.now()
     const due: Held[] = []
     let firstUntil = Number.POSITIVE_INFINITY
-    for (const held of members.keys()) {
+    for (const held of members) {
       if (held.trustedUntil <= now) continue
       firstUntil = Math.min(firstUntil, held.trustedUntil)
       if (held.trustedUntil - now <= goAlongBeforeMs) due.push(held)
@@ -196,12 +178,15 @@ function createGroup(leaseMs: number, extend: Extend | undefined, onGone: (held:
   })
 
   return {
-    add(held, onLost) {
-      members.set(held, onLost)
+    add(held) {
+      members.add(held)
       watch.arm(held.trustedUntil)
       if (extend && !isExtending) extending.arm(held.trustedUntil - extendBeforeMs)
     },
-    remove: (held) => void members.delete(held),
+    remove(held) {
+      members.delete(held)
+      held.group = undefined
+    },
     lose,
     close() {
       members.clear()

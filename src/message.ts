@@ -1,18 +1,15 @@
 // A message in the hands of a handler: what was enqueued, and the verbs that settle it.
 //
-//   leased -- ack | nack | release | deadLetter --> settled      (each attempt settles once)
-//   leased -- lease lost --> lost                                (the signal aborts; every verb throws LeaseLostError)
-//
-// Invariant: a settle is sent only while the lease is trusted, and the database checks the fence (id, attempt) again.
-import { askFirst } from './asking-signal.js'
-import { type Connection, type Query, transactionQuery } from './driver.js'
-import { DueqError, type LeaseLostError } from './errors.js'
-import type { Held, Leases } from './lease.js'
-import { type Duration, describe, durationMs, knownOptions } from './options.js'
-import type { Statements } from './statements.js'
-import type { Delivery } from './statements-poll.js'
+// A claim brings a thousand messages at once, and most handlers ask for little more than the payload. So a message is made of
+// its plain fields, and the rest (headers, dates, the signal, the verbs) when it is asked for: made at once they took the client
+// more time than the message took the server.
+import type { Connection } from './driver.js'
+import type { Duration } from './options.js'
 
-/** A message that this process holds under a lease. */
+/**
+ * A message that this process holds under a lease. Take from it what you need, verbs included: `({ payload, signal, ack }) => …`.
+ * A copy by spread has the plain fields only.
+ */
 export type Message<Payload = unknown> = MessageVerbs & {
   readonly id: string
   /** The number of this delivery, from 1. With the id it is the fence of every settle. */
@@ -54,165 +51,84 @@ export type MessageVerbs = {
   deadLetter(reason: string, error?: unknown): Promise<void>
 }
 
-/** How an attempt ended. `isInTransaction`: said inside a caller's transaction, so it stands only if that commits. */
-export type Settlement = { readonly as: 'acked' | 'retry' | 'dead' | 'released'; readonly isInTransaction: boolean }
-
-/** What the engine room knows of a message and its handler must not see. */
-export type MessageControl<Payload> = {
-  readonly message: Message<Payload>
-  readonly held: Held
-  /** How careful to be with it: it has lapsed before, so often even that it is handled alone. */
-  readonly hasLapsed: boolean
-  readonly isSuspect: boolean
-  settlement(): Settlement | undefined
-  /** Asks the handler to stop: aborts the signal. */
-  abort(reason: unknown): void
-}
-
-type Parts<Payload> = {
-  readonly delivery: Delivery
-  readonly payload: Payload
-  readonly queue: string
-  readonly leases: Leases
-  readonly leaseMs: number
+/** What makes the parts of a message that are made when they are asked for. */
+export type MessageParts = {
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly dueAtMs: number
+  readonly enqueuedAtMs: number
   readonly leaseEndsAtMs: number
-  readonly isKept: boolean
-  /** When the claim was sent, by `performance.now()`, and the time of the database at the claim, in ms since 1970. */
-  readonly sentAt: number
-  readonly polledAtMs: number
-  readonly query: Query
-  readonly prepare: boolean
-  readonly statements: Statements
-  readonly ack: (held: Held) => Promise<boolean>
-  readonly onLost: (error: LeaseLostError) => void
+  readonly latenessMs: number
+  readonly signal: AbortSignal
+  readonly verbs: MessageVerbs & Pick<Message, 'extend' | 'in'>
 }
 
-/** Makes the message that a handler gets, and takes its lease into care. */
-export function createMessage<Payload>(parts: Parts<Payload>): MessageControl<Payload> {
-  const { delivery, leases, leaseMs, statements } = parts
-  const { id, attempt } = delivery
-  let settlement: Settlement | undefined
-  // Most handlers never ask for the signal, so it is made when one does.
-  let controller: AbortController | undefined
-  let stopReason: unknown
+/** The message that a handler gets. Its parts are out of a handler's reach. */
+export class ClaimedMessage<Payload> implements Message<Payload> {
+  readonly id: string
+  readonly attempt: number
+  readonly queue: string
+  readonly payload: Payload
+  readonly priority: number
+  readonly failures: number
+  readonly lapses: number
+  readonly #parts: MessageParts
 
-  const abort = (reason: unknown): void => {
-    stopReason ??= reason
-    controller?.abort(reason)
+  constructor(
+    { id, attempt, priority, failures, lapses }: PlainFields,
+    queue: string,
+    payload: Payload,
+    parts: MessageParts,
+  ) {
+    this.id = id
+    this.attempt = attempt
+    this.queue = queue
+    this.payload = payload
+    this.priority = priority
+    this.failures = failures
+    this.lapses = lapses
+    this.#parts = parts
   }
-  const held = leases.hold({
-    id,
-    attempt,
-    leaseMs,
-    sentAt: parts.sentAt,
-    isKept: parts.isKept,
-    onLost(error) {
-      abort(error)
-      parts.onLost(error)
-    },
-  })
-
-  const settledError = ({ as }: Settlement): DueqError =>
-    new DueqError('message.settled', `Message ${id}, attempt ${attempt}, is settled already (${as}).`)
-  const refuseLost = (): void => {
-    if (!leases.isTrusted(held)) throw held.lost!
+  get headers() {
+    return this.#parts.headers
   }
-  /** Why the database refused: while the lease was still ours, only an earlier settle of our own can be the reason. */
-  const refusal = (before: Settlement | undefined): DueqError =>
-    before && performance.now() < held.trustedUntil ? settledError(before) : leases.lose(held)
-
-  /**
-   * Sends a settle. One that failed for another reason than the lease may be tried again, and so may one that was said in
-   * a transaction: that may have been rolled back, to be run again, and the fence knows.
-   */
-  const settle = async <T>(intended: Settlement, send: () => Promise<T | null | false>): Promise<T> => {
-    const before = settlement
-    if (!before) refuseLost()
-    else if (!before.isInTransaction) throw settledError(before)
-    settlement = intended
-    held.isSettling = true
-    try {
-      const result = await send()
-      if (result === null || result === false) throw refusal(before)
-      // In a caller's transaction the row is locked from here on: nobody else can have it, nothing can extend it.
-      leases.drop(held)
-      return result
-    } catch (error) {
-      settlement = before
-      throw error
-    } finally {
-      held.isSettling = false
-    }
+  get dueAt() {
+    return new Date(this.#parts.dueAtMs)
   }
-
-  const verbs = (query: Query, isInTransaction: boolean): MessageVerbs => ({
-    async ack() {
-      const send = isInTransaction ? () => statements.ack(query, id, attempt) : () => parts.ack(held)
-      await settle({ as: 'acked', isInTransaction }, send)
-    },
-    async nack(error, options) {
-      const delayMs = delayOf('nack', options)
-      const result = await settle({ as: 'retry', isInTransaction }, () =>
-        statements.nack(query, id, attempt, errorText(error), delayMs),
-      )
-      if (result === 'dead') settlement = { as: 'dead', isInTransaction }
-      return result
-    },
-    async release(options) {
-      const delayMs = delayOf('release', options)
-      await settle({ as: 'released', isInTransaction }, () => statements.release(query, id, attempt, delayMs))
-    },
-    async deadLetter(reason, error) {
-      if (typeof reason !== 'string')
-        throw new DueqError('option.invalid', `Expected \`reason\` to be a text, got ${describe(reason)}.`)
-      await settle({ as: 'dead', isInTransaction }, () =>
-        statements.deadLetter(query, id, attempt, reason, errorText(error)),
-      )
-    },
-  })
-
-  const { dueAtMs } = delivery
-  let latenessMs: number | undefined
-  const message: Message<Payload> = {
-    id,
-    attempt,
-    queue: parts.queue,
-    payload: parts.payload,
-    headers: delivery.headers === null ? {} : JSON.parse(delivery.headers),
-    priority: delivery.priority,
-    dueAt: new Date(Math.floor(dueAtMs)),
-    enqueuedAt: new Date(Math.floor(delivery.enqueuedAtMs)),
-    leaseEndsAt: new Date(Math.floor(parts.leaseEndsAtMs)),
-    get latenessMs() {
-      // Counted from before the claim was sent, so never less than it was.
-      latenessMs ??= parts.polledAtMs + (performance.now() - parts.sentAt) - dueAtMs
-      return latenessMs
-    },
-    failures: delivery.failures,
-    lapses: delivery.lapses,
-    get signal() {
-      if (!controller) {
-        controller = new AbortController()
-        askFirst(controller, () => settlement || leases.isTrusted(held))
-        if (stopReason !== undefined) controller.abort(stopReason)
-      }
-      return controller.signal
-    },
-    ...verbs(parts.query, false),
-    async extend(lease) {
-      const extendMs = lease === undefined ? leaseMs : durationMs('lease', lease, { min: '1s', max: '12h' })
-      if (settlement) throw settledError(settlement)
-      refuseLost()
-      const sentAt = performance.now()
-      const endsAt = await statements.extend(parts.query, id, attempt, extendMs)
-      if (endsAt === null) throw leases.lose(held)
-      leases.extended(held, extendMs, sentAt)
-      return new Date(endsAt)
-    },
-    in: (transaction) => verbs(transactionQuery(transaction, parts.prepare), true),
+  get enqueuedAt() {
+    return new Date(this.#parts.enqueuedAtMs)
   }
-  const { isSuspect, lapses } = delivery
-  return { message, held, hasLapsed: lapses > 0, isSuspect, settlement: () => settlement, abort }
+  get leaseEndsAt() {
+    return new Date(this.#parts.leaseEndsAtMs)
+  }
+  get latenessMs() {
+    return this.#parts.latenessMs
+  }
+  get signal() {
+    return this.#parts.signal
+  }
+  get ack() {
+    return this.#parts.verbs.ack
+  }
+  get nack() {
+    return this.#parts.verbs.nack
+  }
+  get release() {
+    return this.#parts.verbs.release
+  }
+  get deadLetter() {
+    return this.#parts.verbs.deadLetter
+  }
+  get extend() {
+    return this.#parts.verbs.extend
+  }
+  get in() {
+    return this.#parts.verbs.in
+  }
+  /** For logs: what was enqueued and when, without the verbs. */
+  toJSON(): object {
+    const { headers, dueAt, enqueuedAt, latenessMs, leaseEndsAt } = this
+    return { ...this, headers, dueAt, enqueuedAt, latenessMs, leaseEndsAt }
+  }
 }
 
 /** An ISO text with microseconds as ms since 1970, microseconds kept as a fraction. */
@@ -235,7 +151,4 @@ export function errorText(error: unknown): string | null {
 
 // --- internal ---
 
-function delayOf(verb: string, options: { readonly delay?: Duration } | undefined): number | undefined {
-  knownOptions(verb, options, ['delay'])
-  return options?.delay === undefined ? undefined : durationMs('delay', options.delay)
-}
+type PlainFields = Pick<Message, 'id' | 'attempt' | 'priority' | 'failures' | 'lapses'>

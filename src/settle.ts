@@ -3,27 +3,40 @@
 import type { Client } from './client.js'
 import { fromDatabase } from './database-errors.js'
 import { DueqError, isTransient } from './errors.js'
-import { errorText, type MessageControl } from './message.js'
+import { errorText } from './message.js'
+import type { MessageControl } from './message-control.js'
 
-/** The handler returned: ack, unless it has settled the message itself. */
-export async function settleReturned(client: Client, control: MessageControl<unknown>, runMs: number): Promise<void> {
-  const { message } = control
-  const { queue, id, attempt } = message
-  if (!control.settlement()) await persist(client, control, () => message.ack())
-  if (control.settlement()?.as === 'acked') client.emit({ type: 'message.acked', queue, id, attempt, runMs })
+/**
+ * The handler returned: ack, unless it has settled the message itself. `failed`: why an ack of the short way was not answered;
+ * it is repeated like any other.
+ */
+export async function settleReturned(
+  client: Client,
+  control: MessageControl<unknown>,
+  runMs: number,
+  failed?: DueqError,
+): Promise<void> {
+  if (!control.settlement) await persist(client, control, () => control.message.ack(), failed)
+  tellAcked(client, control, runMs)
+}
+
+/** Tells that the message was acked, if it was. */
+export function tellAcked({ emit, isHeard }: Client, control: MessageControl<unknown>, runMs: number): void {
+  if (!isHeard || control.settlement?.as !== 'acked') return
+  const { queue, id, attempt } = control.message
+  emit({ type: 'message.acked', queue, id, attempt, runMs })
 }
 
 /** The handler threw: nack, unless it has settled the message itself or has lost its lease. */
 export async function settleThrown(client: Client, control: MessageControl<unknown>, error: unknown): Promise<void> {
-  const { message, held } = control
+  const { message, settlement } = control
   const { queue, id, attempt } = message
-  const settlement = control.settlement()
   let outcome: 'retry' | 'dead' | 'lost' | 'settled' | null = settlement ? 'settled' : 'lost'
   try {
     // Settled inside a transaction of the handler: if that was rolled back the attempt is still open, and the fence knows.
     if (settlement?.isInTransaction)
       outcome = (await persist(client, control, () => nackUnlessOpen(client, control, error))) ?? 'settled'
-    else if (!settlement && !held.lost) outcome = await persist(client, control, () => message.nack(error))
+    else if (!settlement && !control.lost) outcome = await persist(client, control, () => message.nack(error))
   } finally {
     client.emit({ type: 'message.failed', queue, id, attempt, error, outcome })
     if (outcome === 'dead') client.emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
@@ -49,12 +62,11 @@ export async function giveBack(client: Client, control: MessageControl<unknown>)
  */
 async function nackUnlessOpen(
   client: Client,
-  { message, held }: MessageControl<unknown>,
+  { id, attempt, leaseMs }: MessageControl<unknown>,
   error: unknown,
 ): Promise<'retry' | 'dead' | null> {
-  const { id, attempt } = message
   const { statements, query } = client
-  const [refused] = await statements.extendMany(query, [id], [attempt], held.leaseMs)
+  const [refused] = await statements.extendMany(query, [id], [attempt], leaseMs)
   if (refused?.outcome === 'lost') return null
   if (refused) throw new DueqError('lock.timeout', `The transaction that settled message ${id} is still open.`)
   return statements.nack(query, id, attempt, errorText(error))
@@ -63,16 +75,22 @@ async function nackUnlessOpen(
 /** Tries for an error that dueq does not know: it may pass, and it may be there for good while extensions get through. */
 const unknownTries = 10
 
-/** Repeats a settle while the lease lasts; extensions make that longer, where they get through. */
-async function persist<T>(client: Client, control: MessageControl<unknown>, settle: () => Promise<T>): Promise<T> {
+/** Repeats a settle while the lease lasts; extensions make that longer, where they get through. `failed`: the first try's error. */
+async function persist<T>(
+  client: Client,
+  control: MessageControl<unknown>,
+  settle: () => Promise<T>,
+  failed?: DueqError,
+): Promise<T> {
   for (let failures = 0; ; failures++) {
     try {
+      if (failed && failures === 0) throw failed
       return await settle()
     } catch (cause) {
       const error = fromDatabase(cause)
       const retryMs = Math.min(50 * 2 ** failures, 1000)
       const isHopeless = !isTransient(error) || (error.code === 'database.error' && failures >= unknownTries)
-      if (isHopeless || performance.now() + retryMs >= control.held.trustedUntil) throw error
+      if (isHopeless || performance.now() + retryMs >= control.trustedUntil) throw error
       client.emit({ type: 'consumer.error', queue: control.message.queue, error, retryMs })
       await new Promise((resolve) => setTimeout(resolve, retryMs))
     }

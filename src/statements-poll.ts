@@ -1,6 +1,7 @@
 // The one SQL statement of a consumer: it acks what was handled, claims, and says when to look again; see statements.ts for
-// the rules. Instants come as microseconds since 1970: for three of them in each message, writing and reading them as ISO
-// text was a tenth of what a claim costs both sides.
+// the rules. It is the one statement with many rows, so its columns are as few and as short as can be: instants come as
+// microseconds since 1970, what most messages have in common (attempt 1, priority 0, due at once, no failure) as null, what all
+// have in common in the last row alone. Of 11 columns of text in each row the reading took the client 3.6 µs a message, so 1.4.
 import type { Query, Row } from './driver.js'
 import { given, interval } from './text-form.js'
 
@@ -60,9 +61,8 @@ export type Polled = {
 
 /** The poll of a schema. Its name must be checked before: it becomes part of the text. */
 export function pollStatement(schema: string) {
-  const micros = (column: string): string =>
-    `(pg_catalog.date_part('epoch', p.${column}) * 1000000)::bigint::text as ${column}`
-  const pollText = `select p.id::text, p.attempt::text, p.payload::text, p.headers::text, p.priority::text, ${micros('due_at')}, ${micros('enqueued_at')}, p.failures::text, p.lapses::text, p.is_suspect::text, ${micros('lease_ends_at')}, ${micros('polled_at')}, ${micros('next_ready_at')}, extract(epoch from p.poll_interval)::text as poll_interval, p.next_hint, pg_catalog.array_to_string(p.refused_acks, ',') as refused_acks from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
+  const micros = (instant: string): string => `(pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint::text`
+  const pollText = `select p.id::text, nullif(p.attempt, 1)::text as attempt, p.payload::text, p.headers::text, nullif(p.priority, 0)::text as priority, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, nullif(p.failures, 0)::text as failures, nullif(p.lapses, 0)::text as lapses, nullif(p.is_suspect, false)::text as is_suspect, ${micros('case when p.id is null then p.lease_ends_at end')} as lease_ends_at, ${micros('p.polled_at')} as polled_at, ${micros('p.next_ready_at')} as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval, p.next_hint, pg_catalog.array_to_string(p.refused_acks, ',') as refused_acks from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
   return {
     /** `onLate` gets what came after the deadline, when nobody waits for it any more. */
     async poll(query: Query, queue: string, poll: Poll, onLate: (late: Polled) => void): Promise<Polled> {
@@ -100,17 +100,18 @@ function polled(rows: readonly Row[]): Polled {
 }
 
 function delivery(row: Row): Delivery {
+  const dueAtMs = Number(row[5]) / 1000
   return {
     id: row[0]!,
-    attempt: Number(row[1]),
+    attempt: Number(row[1] ?? 1),
     payload: row[2]!,
     headers: row[3]!,
-    priority: Number(row[4]),
-    dueAtMs: Number(row[5]) / 1000,
-    enqueuedAtMs: Number(row[6]) / 1000,
+    priority: Number(row[4]), // null is 0
+    dueAtMs,
+    enqueuedAtMs: row[6] === null ? dueAtMs : Number(row[6]) / 1000,
     failures: Number(row[7]),
     lapses: Number(row[8]),
-    isSuspect: row[9] === 'true',
+    isSuspect: row[9] !== null,
   }
 }
 

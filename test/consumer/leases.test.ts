@@ -17,14 +17,17 @@ function leasesWith(answer: (call: number) => Promise<Outcome[]>) {
 
 function hold(leases: Leases, id: string, leaseMs: number, options: { isKept?: boolean; sentAt?: number } = {}) {
   const lostAt: number[] = []
-  const held: Held = leases.hold({
+  const held: Held = {
     id,
     attempt: 1,
     leaseMs,
-    sentAt: options.sentAt ?? performance.now(),
-    isKept: options.isKept ?? true,
+    trustedUntil: 0,
+    isSettling: false,
+    lost: undefined,
+    group: undefined,
     onLost: () => lostAt.push(performance.now()),
-  })
+  }
+  leases.hold(held, options.sentAt ?? performance.now(), options.isKept ?? true)
   return { held, lostAt }
 }
 

@@ -1,13 +1,25 @@
 import { expect, it, vi } from 'vitest'
-import { createLeases } from '../../src/lease.js'
+import { createLeases, type Held } from '../../src/lease.js'
+
+const lease = (id: string, leaseMs: number, onLost = () => {}): Held => ({
+  id,
+  attempt: 1,
+  leaseMs,
+  trustedUntil: 0,
+  isSettling: false,
+  lost: undefined,
+  group: undefined,
+  onLost,
+})
 
 it('leases of a thousand lengths that are only watched share one timer', () => {
   const timers = vi.spyOn(globalThis, 'setTimeout')
   const leases = createLeases(async () => [])
   try {
     for (let n = 0; n < 1000; n++) {
-      const holding = { id: String(n), attempt: 1, leaseMs: 30_000 + n, sentAt: performance.now() }
-      leases.drop(leases.hold({ ...holding, isKept: false, onLost: () => {} }))
+      const held = lease(String(n), 30_000 + n)
+      leases.hold(held, performance.now(), false)
+      leases.drop(held)
     }
     expect(timers).toHaveBeenCalledTimes(1)
   } finally {
@@ -20,14 +32,8 @@ it('a settle without an answer holds up the loss of its lease for one more lengt
   const leases = createLeases(async () => [])
   let lostCount = 0
   const since = performance.now()
-  const held = leases.hold({
-    id: '1',
-    attempt: 1,
-    leaseMs: 1_000,
-    sentAt: since - 900,
-    isKept: false,
-    onLost: () => lostCount++,
-  })
+  const held = lease('1', 1_000, () => lostCount++)
+  leases.hold(held, since - 900, false)
   held.isSettling = true
   await expect.poll(() => lostCount, { timeout: 5_000 }).toBe(1)
   expect(performance.now() - since).toBeGreaterThan(1_000)

@@ -188,6 +188,13 @@ export function describe(value: unknown): string {
   return `\`${text.length > 100 ? `${text.slice(0, 100)}…` : text}\` (${typeof value})`
 }
 
+/** The known word at the smallest edit distance, if that is small enough to be a slip. */
+export function closest(word: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
+  const best = ranked.sort((a, b) => a.distance - b.distance)[0]
+  return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? best.name : undefined
+}
+
 // --- internal ---
 
 function parseDuration(value: unknown): number | undefined {
@@ -216,13 +223,6 @@ function isArray(value: unknown): value is readonly unknown[] {
 
 function show(bound: Duration): string {
   return typeof bound === 'number' ? `${bound}ms` : bound
-}
-
-/** The known word at the smallest edit distance, if that is small enough to be a slip. */
-function closest(word: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
-  const best = ranked.sort((a, b) => a.distance - b.distance)[0]
-  return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? best.name : undefined
 }
 
 function editDistance(a: string, b: string): number {

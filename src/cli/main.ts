@@ -3,6 +3,7 @@
 // error of code `usage`; everything behind that is up to the commands.
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
+import { benchCommand } from './commands/bench.js'
 import { cancelCommand } from './commands/cancel.js'
 import { consumeCommand } from './commands/consume.js'
 import { deadCommand } from './commands/dead.js'
@@ -41,6 +42,7 @@ for (const add of [
   doctorCommand,
   demoCommand,
   replayCommand,
+  benchCommand,
 ])
   add(program)
 

@@ -2,6 +2,7 @@
  * What the commands share that bring their own database: where it is, if anywhere, and what Ctrl-C does.
  */
 import { sourceOf } from '../connect-options.js'
+import { isDueqError } from '../errors.js'
 
 /** The URL given or in the environment, checked; undefined where there is none, and a server of our own is wanted. */
 export function optionalUrl(given: string | undefined): string | undefined {
@@ -21,7 +22,8 @@ export async function withInterrupt(work: (signal: AbortSignal) => Promise<void>
   try {
     await work(controller.signal)
   } catch (error) {
-    if (!controller.signal.aborted) throw error
+    // Only what could not be cleaned up has a code by then.
+    if (!controller.signal.aborted || isDueqError(error)) throw error
     process.stderr.write('dueq: interrupted; everything is cleaned up\n')
     process.exitCode = 130
   } finally {

@@ -35,17 +35,21 @@ export type Scratch = ScratchPlace & {
 }
 
 /**
- * Makes a migrated schema named `dueq_<purpose>_<random>`, on an embedded server where no URL is given.
+ * Makes a migrated schema named `dueq_<purpose>_<random>` (or as given), on an embedded server where no URL is given.
  * Errors: those of `startEmbedded` and `migrate`.
  */
 export async function openScratch(
   purpose: string,
-  { url, isKept = false }: { readonly url?: string | undefined; readonly isKept?: boolean } = {},
+  {
+    url,
+    schema = `dueq_${purpose}_${randomBytes(4).toString('hex')}`,
+    isKept = false,
+  }: { readonly url?: string | undefined; readonly schema?: string; readonly isKept?: boolean } = {},
 ): Promise<Scratch> {
   const server = url === undefined ? await startEmbedded() : undefined
   const place: ScratchPlace = {
     url: url ?? server!.url,
-    schema: `dueq_${purpose}_${randomBytes(4).toString('hex')}`,
+    schema,
     isEmbedded: server !== undefined,
     isKept: isKept && server === undefined,
   }
@@ -92,6 +96,12 @@ export async function removeAbandoned(place: ScratchPlace): Promise<void> {
   }
 }
 
+/** Host and database of a URL, for people: no user, no password. */
+export function databaseOf(url: string): string {
+  const { host, pathname } = new URL(url.replace(/^\w+:/, 'http:').replace(/,[^/@]*(?=\/|$)/, ''))
+  return `${host}${pathname}`
+}
+
 // --- internal ---
 
 async function dropSchema({ url, schema }: ScratchPlace): Promise<void> {
@@ -101,9 +111,4 @@ async function dropSchema({ url, schema }: ScratchPlace): Promise<void> {
   } finally {
     await sql.end({ timeout: 5 })
   }
-}
-
-function databaseOf(url: string): string {
-  const { host, pathname } = new URL(url.replace(/^\w+:/, 'http:').replace(/,[^/@]*(?=\/|$)/, ''))
-  return `${host}${pathname}`
 }

@@ -1,6 +1,6 @@
 /**
- * What `dueq bench` says at the end: one object for programs, and the same as a table for people, at most 80 columns
- * wide. The names of the JSON are read by scripts: they stay as they are.
+ * What `dueq bench` says at the end: one object for programs, and the same as a table for people, which fits 80
+ * columns. The names of the JSON are read by scripts: they stay as they are.
  */
 import { cpus } from 'node:os'
 import type { Bound, Figure, Spread } from './bench-figures.js'
@@ -42,8 +42,8 @@ export function summaryOf(
   }
 }
 
-/** Draws the summary for people. */
-export function reportOf(summary: BenchSummary, { paint }: Screen): string {
+/** Draws the summary for people; sentences are broken at `columns`. */
+export function reportOf(summary: BenchSummary, { paint }: Screen, columns = 80): string {
   const { server, client, options, figures, counts, problems, tookMs } = summary
   const settings = ['fsync', 'synchronous_commit', 'wal_level', 'shared_buffers', 'max_connections']
   const isSynchronous = server.settings['synchronous_standby_names'] !== ''
@@ -57,12 +57,12 @@ export function reportOf(summary: BenchSummary, { paint }: Screen): string {
   return [
     '',
     `${paint.bold(`PostgreSQL ${server.version}`)}  ${safeText(server.place)}`,
-    ...wrap(facts, 78),
+    ...wrap(facts, columns - 1),
     `Node ${client.node}, ${client.cpus} cores; ${options.connections} connections, ${options.payloadBytes} B payloads, ${options.rounds} rounds`,
     '',
     ...emphasized(figuresTable(figures), paint),
     '',
-    ...explanation(summary),
+    ...explanation(summary).flatMap((line) => wrap(line.split(' '), columns - 1, ' ')),
     '',
     ...(isCounted ? [summary.ok ? paint.green(`✔ ${verdict}`) : paint.red(`✘ ${verdict}`)] : []),
     ...problems.map((problem) => paint.red(`  ${problem}`)),
@@ -103,10 +103,8 @@ function explanation({ baseline, figures, options }: BenchSummary): string[] {
   const lines = [`Round trip ${spread(roundTripMs)}${commitMs ? `, bare commit ${spread(commitMs)}` : ''}.`]
   if (commitMs) {
     const onDiskMs = Math.max(commitMs.median - roundTripMs.median, 0)
-    const what = onDiskMs > roundTripMs.median ? 'writing and syncing the WAL' : 'the way there and back'
-    lines.push(
-      `A lone caller waits for ${what}: at most ${perSecond(1000 / commitMs.median)} commits a second each here.`,
-    )
+    const what = onDiskMs > roundTripMs.median ? 'the WAL to reach the disk' : 'the way there and back'
+    lines.push(`A lone caller waits for ${what}: at most ${perSecond(1000 / commitMs.median)} commits a second here.`)
   } else lines.push('This role may not create a schema, so there is nothing to compare with.')
   const told: Readonly<Record<Bound, string>> = {
     commit: 'commit: the answer comes after the WAL is on disk',
@@ -120,7 +118,7 @@ function explanation({ baseline, figures, options }: BenchSummary): string[] {
     lines.push(
       `Bare SQL: INSERTs into a table with one index, over as many connections (${options.connections}); for latency a commit.`,
     )
-  return lines.flatMap((line) => wrap(line.split(' '), 79, ' '))
+  return lines
 }
 
 /** Lines of at most so many columns. */

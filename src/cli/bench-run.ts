@@ -67,7 +67,7 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
   for (const run of place.swept) onNote(`removed what ${run} left behind when it was killed`)
   try {
     signal.throwIfAborted()
-    onNote(`PostgreSQL ${place.server.version}, ${place.description}`)
+    if (target.url !== undefined) onNote(`measuring on ${place.description}`)
     const measured = await measure(options, place)
     return { place, ...measured, tookMs: performance.now() - startedAt }
   } finally {

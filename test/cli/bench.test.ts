@@ -4,7 +4,9 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { BenchSummary } from '../../src/cli/bench-report.js'
 import { freshSchema } from '../support/database.js'
+import { findPgBouncer, missingPgBouncer, startPgBouncer } from '../support/pgbouncer.js'
 import { killAll, startProcess } from '../support/processes.js'
+import { startRole } from '../support/role.js'
 import { dueqOn } from './dueq.js'
 
 const tiny = ['--messages', '200', '--duration', '200ms', '--rounds', '1', '--json']
@@ -69,6 +71,27 @@ describe('dueq bench', () => {
     expect(stdout.split('\n').filter((line) => line.length > 80 && !line.startsWith('PostgreSQL'))).toEqual([])
     expect(stdout + stderr).not.toContain('\u001b')
     expect(stderr).toContain('round 1 of 1')
+  })
+
+  it('without the right to make a schema it measures without comparison, and says so', async () => {
+    await using role = await startRole(host)
+    const before = await queues()
+    const limited = dueqOn({ url: role.url, schema: host.schema })
+    const bench = await limited('bench', ...tiny.slice(0, -1), '--scenarios', 'bulk')
+    expect(bench).toMatchObject({ code: 0, stdout: expect.stringContaining('there is nothing to compare with') })
+    expect(bench.stdout).toMatch(/^bulk, by 1000 +[\d,]+\/s +[\d,]+ +[\d,]+ {2}/m)
+    expect(await queues()).toEqual(before)
+  })
+
+  it('recognises a pooler, and goes through it', async (context) => {
+    if (!findPgBouncer()) context.skip(missingPgBouncer)
+    await using pooler = await startPgBouncer(host.url)
+    const pooled = dueqOn({ url: pooler.url, schema: host.schema })
+    const bench = await pooled('bench', ...tiny, '--listen-url', host.url)
+    expect(bench).toMatchObject({ code: 0, stderr: '' })
+    const { server, counts } = bench.json<BenchSummary>()
+    expect([server.isPooled, counts.lost, counts.early]).toEqual([true, 0, 0])
+    expect(await schemasOf(host.schema)).toEqual([])
   })
 
   it('cleans up on Ctrl-C, with exit code 130', async () => {

@@ -65,7 +65,7 @@ async function bench(options: Options): Promise<void> {
     const result = await runBench({ ...settings, signal, onNote, onProgress }).finally(() => screen.frame([]))
     const summary = summaryOf(result, settings)
     if (isQuiet) printJson(summary)
-    else print(reportOf(summary, createScreen()))
+    else print(reportOf(summary, createScreen(), Math.min(Math.max(process.stdout.columns ?? 80, 40), 120)))
     if (!summary.ok) process.exitCode = 1
   })
 }

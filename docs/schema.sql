@@ -1167,8 +1167,8 @@ begin
     return;
   end if;
 
-  -- A connection of dueq that listens has said nothing else since. Others poll; only those that did of late count.
-  select count(*) filter (where a.query ~* format('^\s*listen\s+"?%s"?\s*;?\s*$', current_schema())
+  -- A connection of dueq that listens says nothing else but a notification to itself. Others poll; only those that did of late count.
+  select count(*) filter (where a.query ~* format('^\s*(listen\s+"?%1$s"?\s*(;.*)?|notify\s+"%1$s_[0-9a-f]{10}".*)$', current_schema())
                              or a.backend_type is null and a.application_name = 'dueq listen'),
          count(*) filter (where a.query ~* format('\m%s"?\.(poll|dequeue)\(', current_schema())
                             and a.query_start > v_now - (select interval '1 minute' + max(s.poll_interval) from queues s))

@@ -1,34 +1,43 @@
-// One timer for the earliest of the instants that it was armed for. It does not keep the process alive: whoever works on a
-// message does.
+// One timer, never early: those of Node fire up to a millisecond before their time. It does not keep the process alive:
+// whoever works on a message, or waits for one, does.
 
 /** Something that goes off. */
 export type Alarm = {
   /** Goes off at this instant of `performance.now()`, unless it goes off sooner anyway. */
   arm(at: number): void
+  /** Goes off at this instant, whatever was set before; Infinity: never. */
+  set(at: number): void
   clear(): void
 }
+
+/** The longest timer of Node in ms, 24 days: a longer one fires at once. */
+const longestMs = 2 ** 31 - 1
 
 /** Makes an alarm that calls `run`. */
 export function createAlarm(run: () => unknown): Alarm {
   let armedAt = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
-  const clear = (): void => {
-    clearTimeout(timer)
+  const check = (): void => {
+    const leftMs = armedAt - performance.now()
+    if (leftMs > 0) {
+      timer = setTimeout(check, Math.min(Math.max(Math.floor(leftMs), 1), longestMs)).unref()
+      return
+    }
     armedAt = Number.POSITIVE_INFINITY
+    void run()
+  }
+  const set = (at: number): void => {
+    if (at === armedAt) return
+    clearTimeout(timer)
+    armedAt = at
+    if (at < Number.POSITIVE_INFINITY)
+      timer = setTimeout(check, Math.min(Math.max(Math.floor(at - performance.now()), 1), longestMs)).unref()
   }
   return {
     arm(at) {
-      if (at >= armedAt) return
-      clearTimeout(timer)
-      armedAt = at
-      timer = setTimeout(
-        () => {
-          armedAt = Number.POSITIVE_INFINITY
-          void run()
-        },
-        Math.max(Math.ceil(at - performance.now()), 1),
-      ).unref()
+      if (at < armedAt) set(at)
     },
-    clear,
+    set,
+    clear: () => set(Number.POSITIVE_INFINITY),
   }
 }

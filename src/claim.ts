@@ -6,6 +6,7 @@ import { DueqError } from './errors.js'
 import { type ClaimContext, MessageControl } from './message-control.js'
 import { issuesText, validateAll } from './payload-schema.js'
 import type { Delivery, Polled } from './statements-poll.js'
+import type { Turn } from './watch.js'
 
 /** What to claim. `leaseMs` undefined: the lease of the queue. */
 export type Claim = {
@@ -16,13 +17,13 @@ export type Claim = {
   readonly handlers: number
   readonly leaseMs: number | undefined
   readonly isKept: boolean
+  /** The turn at the watch of the queue, which is told what came of the poll; undefined: a look for itself. */
+  readonly turn: Turn | undefined
 }
 
-/** What came of it. `receivedAt` is on the clock of `performance.now()`. */
+/** What came of it. */
 export type Claimed<Payload> = {
   readonly controls: readonly MessageControl<Payload>[]
-  readonly polled: Polled
-  readonly receivedAt: number
   /** JSON text of all payloads, for bounding memory. */
   readonly payloadChars: number
 }
@@ -33,12 +34,14 @@ export type Claimed<Payload> = {
  */
 export async function claim<Payload>(
   client: Client,
-  { queue, schema, max, handlers, leaseMs, isKept }: Claim,
+  { queue, schema, max, handlers, leaseMs, isKept, turn }: Claim,
 ): Promise<Claimed<Payload>> {
   const { statements, query, emit } = client
   const sentAt = performance.now()
   const ride = client.acks.board()
-  const asked = { max, leaseMs, consumer: client.name, handlers, acks: ride }
+  const { hint, wokenFromSeconds, isListening } = turn ?? {}
+  const consumer = client.name
+  const asked = { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, acks: ride }
   let polled: Polled
   try {
     polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
@@ -46,8 +49,8 @@ export async function claim<Payload>(
     ride?.failed(fromDatabase(error))
     throw error
   }
+  turn?.answered({ polled, sentAt, receivedAt: performance.now() })
   ride?.arrived(polled.refusedAcks)
-  const receivedAt = performance.now()
   const { polledAtMs, leaseEndsAtMs } = polled
 
   const context: ClaimContext = {
@@ -81,7 +84,7 @@ export async function claim<Payload>(
     else refusals.push([new MessageControl(context, delivery, payloads[i] as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
-  return { controls, polled, receivedAt, payloadChars }
+  return { controls, payloadChars }
 }
 
 // --- internal ---

@@ -6,6 +6,7 @@ import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
+import type { Watches } from './watch.js'
 
 /** The shared parts of a connected dueq. Owned by `connect`. */
 export type Client = {
@@ -17,6 +18,7 @@ export type Client = {
   readonly statements: Statements
   readonly leases: Leases
   readonly wakeups: Wakeups
+  readonly watches: Watches
   readonly emit: Emit
   /** Whether somebody listens to events: those of messages that go well are not even made where nobody does. */
   readonly isHeard: boolean

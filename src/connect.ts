@@ -20,6 +20,7 @@ import { statements as statementsOf } from './statements.js'
 import type { Check } from './statements-doctor.js'
 import type { QueueStats } from './statements-operate.js'
 import { createWakeups } from './wakeup.js'
+import { createWatches } from './watch.js'
 
 /** A connected dueq. */
 export type Dueq = AsyncDisposable & {
@@ -73,19 +74,21 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   let closing: Promise<StopReport> | undefined
   const query = checkingSchema(pool.query, statements, schema)
 
+  const wakeups = createWakeups({
+    source: given.listen === false ? undefined : listenSource(source, listenUrl),
+    channel: schema,
+    statements,
+    query,
+    emit,
+  })
   const client: Client = {
     name: given.name ?? `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
     query,
     prepare,
     statements,
     leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(query, ids, attempts, leaseMs)),
-    wakeups: createWakeups({
-      source: given.listen === false ? undefined : listenSource(source, listenUrl),
-      channel: schema,
-      statements,
-      query,
-      emit,
-    }),
+    wakeups,
+    watches: createWatches(wakeups),
     emit,
     acks: createAcks(query, statements),
     isHeard: given.onEvent !== undefined,
@@ -166,6 +169,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
 
   const close = async (stop: StopOptions): Promise<StopReport> => {
     const reports = await Promise.all([...open].map((consumer) => consumer.stop(stop)))
+    client.watches.close()
     await client.wakeups.close()
     client.leases.close()
     await pool.close()

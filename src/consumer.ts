@@ -5,8 +5,8 @@
 //      |-> stopping (claims no more, waits for its handlers) -> stopped
 //      `-> failed (a permanent error: credentials, unknown queue, newer schema): `stopped` rejects
 //
-// One loop claims. It sleeps until there is something to look for (agenda.ts) and a hand free for it (handlers.ts).
-import { createAgenda } from './agenda.js'
+// One loop claims. It sleeps until a hand is free (handlers.ts) and it is its turn to look (watch.ts). While draining it looks
+// for itself: what others found would not tell it that nothing is left.
 import { claim } from './claim.js'
 import { type Client, checkStop, type StopOptions, type StopReport } from './client.js'
 import { type ConsumeOptions, checkConsume } from './consume-options.js'
@@ -17,6 +17,7 @@ import { createHandlers, type Handler, type Handlers } from './handlers.js'
 import { createLatch } from './latch.js'
 import { wholeNumber } from './options.js'
 import { createPrefetch } from './prefetch.js'
+import type { Turn } from './watch.js'
 
 export type ConsumerStatus = {
   readonly state: 'running' | 'paused' | 'draining' | 'stopping' | 'stopped' | 'failed'
@@ -27,7 +28,7 @@ export type ConsumerStatus = {
   readonly buffered: number
   /** Messages whose settle is on its way to the database. */
   readonly settling: number
-  /** When the database last answered a claim; null before the first. A health probe compares it with the poll interval. */
+  /** When the database last answered a claim of this client on the queue; null before the first. A health probe compares it with the poll interval. */
   readonly lastClaimAt: Date | null
 }
 
@@ -64,8 +65,9 @@ export function startConsumer<Payload>(
   let state: ConsumerStatus['state'] = 'running'
   const latch = createLatch()
   const progress = createLatch()
-  const agenda = createAgenda(pollMs)
-  let lastClaimAt: Date | null = null
+  const seat = client.watches.join(queue, { pollMs, onTurn: latch.set })
+  /** When to look out of turn. */
+  let ownLookAt = Number.POSITIVE_INFINITY
 
   const isTaking = (): boolean => state === 'running' || state === 'draining'
   const handlers: Handlers<Payload> = createHandlers({
@@ -76,7 +78,7 @@ export function startConsumer<Payload>(
     isTaking,
     onHandled: prefetch.handled,
     onChange() {
-      if (state === 'draining' && handlers.running === 0) agenda.wake(null)
+      if (state === 'draining' && handlers.running === 0) ownLookAt = 0
       // Not for each message: with nothing to claim for, each of these wakes cost more than the handling of a message.
       if (state !== 'running' || prefetch.room(handlers) > 0) latch.set()
       progress.set()
@@ -85,8 +87,8 @@ export function startConsumer<Payload>(
 
   // --- claiming
 
-  const look = async (max: number): Promise<void> => {
-    agenda.begin()
+  const look = async (turn: Turn, max: number): Promise<void> => {
+    ownLookAt = Number.POSITIVE_INFINITY
     const free = Math.max(handlers.concurrency - handlers.running - handlers.waiting, 1)
     const claimed = await claim<Payload>(client, {
       queue,
@@ -95,18 +97,18 @@ export function startConsumer<Payload>(
       handlers: free,
       leaseMs,
       isKept: true,
+      turn,
     })
-    lastClaimAt = new Date()
     prefetch.claimed(claimed.controls.length, claimed.payloadChars)
-    agenda.looked(claimed)
     handlers.take(claimed.controls)
     if (!isTaking()) handlers.giveBackWaiting()
+    if (state !== 'draining') return
     const isIdle = claimed.controls.length === 0 && handlers.running === 0 && handlers.settling === 0
-    if (state === 'draining' && isIdle && agenda.at > performance.now()) state = 'stopping'
+    if (seat.isDue) ownLookAt = 0
+    else if (isIdle) state = 'stopping'
   }
 
   const claimLoop = async (): Promise<void> => {
-    let failures = 0
     while (isTaking() || state === 'paused') {
       const max = isTaking() ? prefetch.room(handlers) : 0
       const now = performance.now()
@@ -114,20 +116,23 @@ export function startConsumer<Payload>(
       if (now >= stuckAt) {
         prefetch.handled(stuckMs * handlers.concurrency)
         handlers.giveBackWaiting()
-      } else if (max === 0 || now < agenda.at) {
-        await latch.wait(max === 0 ? stuckAt : Math.min(stuckAt, agenda.at))
-      } else {
-        try {
-          await look(max)
-          failures = 0
-        } catch (cause) {
-          const error = fromDatabase(cause)
-          if (!isTaking() && state !== 'paused') return
-          if (!isTransient(error)) throw error
-          const retryMs = Math.min(50 * 2 ** failures++, 1000) * (0.75 + Math.random() / 2)
-          emit({ type: 'consumer.error', queue, error, retryMs })
-          agenda.retryIn(retryMs)
-        }
+        continue
+      }
+      if (max === 0) seat.pass()
+      const turn = max === 0 ? undefined : now >= ownLookAt ? seat.begin() : seat.take()
+      if (!turn) {
+        await latch.wait(max === 0 ? stuckAt : Math.min(stuckAt, ownLookAt))
+        continue
+      }
+      try {
+        await look(turn, max)
+      } catch (cause) {
+        const error = fromDatabase(cause)
+        const retryMs = turn.failed(isTransient(error))
+        if (!isTaking() && state !== 'paused') return
+        if (!isTransient(error)) throw error
+        if (state === 'draining') ownLookAt = performance.now() + retryMs
+        emit({ type: 'consumer.error', queue, error, retryMs })
       }
     }
   }
@@ -152,7 +157,7 @@ export function startConsumer<Payload>(
 
   const finish = async (): Promise<StopReport> => {
     const before = { ...handlers.counts }
-    agenda.wake(null)
+    ownLookAt = 0
     const isSettling = (): boolean => isLooping || handlers.settling > 0
     const isBusy = (): boolean => state === 'draining' || handlers.running > 0 || isSettling()
     await Promise.resolve() // a stop that changes its mind in the same turn counts as one
@@ -165,7 +170,7 @@ export function startConsumer<Payload>(
     while ((handlers.running > 0 || isSettling()) && performance.now() < graceEnd) await progress.wait(graceEnd)
     const stillRunning = handlers.running
     handlers.abandon()
-    unsubscribe()
+    seat.leave()
     options.signal?.removeEventListener('abort', onAbort)
     client.open.delete(consumer)
     if (state !== 'failed') state = 'stopped'
@@ -178,10 +183,6 @@ export function startConsumer<Payload>(
   }
 
   const onAbort = (): void => void stop()
-  const unsubscribe = client.wakeups.subscribe(queue, (readyAtSeconds) => {
-    agenda.wake(readyAtSeconds === null ? null : readyAtSeconds * 1000)
-    latch.set()
-  })
 
   emit({ type: 'consumer.started', queue, consumer: client.name })
   let failed: DueqError | undefined
@@ -196,6 +197,7 @@ export function startConsumer<Payload>(
   let isLooping = true
   const onLoopEnd = (): void => {
     isLooping = false
+    seat.leave()
     progress.set()
   }
   claimLoop().then(onLoopEnd, (error: DueqError) => {
@@ -210,12 +212,13 @@ export function startConsumer<Payload>(
     pause() {
       if (state !== 'running') return
       state = 'paused'
+      seat.pass()
       handlers.giveBackWaiting()
     },
     resume() {
       if (state !== 'paused') return
       state = 'running'
-      agenda.wake(null)
+      seat.wake()
       latch.set()
     },
     setConcurrency(value) {
@@ -224,7 +227,7 @@ export function startConsumer<Payload>(
     },
     get status() {
       const { concurrency, running, waiting, settling } = handlers
-      return { state, concurrency, running, buffered: waiting, settling, lastClaimAt }
+      return { state, concurrency, running, buffered: waiting, settling, lastClaimAt: seat.answeredAt }
     },
     stopped,
     stop,

@@ -1,15 +1,15 @@
 // Raw dequeue: the messages and nothing more. The lease is watched, so that a late settle is refused, but not extended.
 // A long poll waits here, in the client, between short statements; nothing ever waits inside the database. What is claimed
 // while the client closes could not be settled any more, so it is given back.
-import { createAgenda } from './agenda.js'
 import { claim } from './claim.js'
 import type { Client, Stoppable } from './client.js'
 import type { QueueDefinition } from './definition.js'
-import { DueqError } from './errors.js'
+import { DueqError, isTransient } from './errors.js'
 import { createLatch } from './latch.js'
 import type { Message } from './message.js'
 import type { MessageControl } from './message-control.js'
 import { abortSignal, type Duration, durationMs, knownOptions, wholeNumber } from './options.js'
+import type { Turn } from './watch.js'
 
 export type DequeueOptions = {
   /** At most so many messages, 1 to 10000, and of large ones those that come to 16 MB. @default 1 */
@@ -39,17 +39,11 @@ export async function dequeue<Payload>(
   const done = createLatch()
   let isClosing = false
   let releasedCount = 0
-  const agenda = createAgenda(Number.POSITIVE_INFINITY)
 
   const onAbort = (): void => latch.set()
   signal?.addEventListener('abort', onAbort, { once: true })
-  const unsubscribe =
-    waitMs > 0
-      ? client.wakeups.subscribe(queue.name, (readyAtSeconds) => {
-          agenda.wake(readyAtSeconds === null ? null : readyAtSeconds * 1000)
-          latch.set()
-        })
-      : () => {}
+  const seat =
+    waitMs > 0 ? client.watches.join(queue.name, { pollMs: Number.POSITIVE_INFINITY, onTurn: latch.set }) : undefined
   const open: Stoppable = {
     async stop({ deadline = '30s' }) {
       isClosing = true
@@ -58,22 +52,36 @@ export async function dequeue<Payload>(
       return { finished: 0, released: releasedCount, stillRunning: 0 }
     },
   }
+  const isOver = (): boolean => isClosing || signal?.aborted === true
+  /** The first look and the last one are made in any case, those between in turn with all others who wait. */
+  const nextTurn = async (isFirst: boolean): Promise<Turn | undefined> => {
+    while (!isFirst && !isOver() && performance.now() < deadline) {
+      const turn = seat?.take()
+      if (turn) return turn
+      await latch.wait(deadline)
+    }
+    return isOver() ? undefined : seat?.begin()
+  }
   client.open.add(open)
   try {
-    for (;;) {
+    for (let isFirst = true; ; isFirst = false) {
+      const turn = await nextTurn(isFirst)
       if (signal?.aborted)
         throw new DueqError('aborted', 'The wait for a message was aborted.', { cause: signal.reason })
+      if (isClosing) return []
       const isLast = performance.now() >= deadline
-      agenda.begin()
-      const claimed = await claim<Payload>(client, {
+      const { controls } = await claim<Payload>(client, {
         queue: queue.name,
         schema: queue.payload,
         max,
         handlers: 1,
         leaseMs,
         isKept: false,
+        turn,
+      }).catch((error: DueqError) => {
+        turn?.failed(isTransient(error))
+        throw error
       })
-      const { controls } = claimed
       if (isClosing) {
         const release = ({ message }: MessageControl<Payload>): Promise<void> =>
           message.release().then(
@@ -84,13 +92,9 @@ export async function dequeue<Payload>(
         return []
       }
       if (controls.length > 0 || isLast) return controls.map(({ message }) => message)
-      agenda.looked(claimed)
-      const lookAt = (): number => Math.min(agenda.at, deadline)
-      while (!isClosing && !signal?.aborted && performance.now() < lookAt()) await latch.wait(lookAt())
-      if (isClosing) return []
     }
   } finally {
-    unsubscribe()
+    seat?.leave()
     signal?.removeEventListener('abort', onAbort)
     client.open.delete(open)
     done.set()

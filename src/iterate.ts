@@ -43,7 +43,7 @@ export async function* iterate<Payload>(
     while (!isStopped) {
       if (!turn) {
         if (consumer.status.state !== 'running') break
-        await latch.wait(performance.now() + 1000)
+        await latch.wait(Number.POSITIVE_INFINITY)
         continue
       }
       const { message, done } = turn

@@ -9,8 +9,8 @@ export type Latch = {
   wait(untilMs: number): Promise<void>
 }
 
-/** The longest timer: above this setTimeout fires at once. Waiting loops look again anyway. */
-const longestMs = 60_000
+/** The longest timer of Node, 24 days: above this it fires at once. */
+const longestMs = 2 ** 31 - 1
 
 /** Makes a latch. Its timer keeps the process alive while somebody waits. */
 export function createLatch(): Latch {

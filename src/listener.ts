@@ -13,6 +13,8 @@ import type { Statements } from './statements.js'
 export type Listener = {
   /** Says LISTEN for all channels. It changes nothing where that was said before: the answer shows that the connection is there. */
   listen(): Promise<void>
+  /** Notifies on the connection itself: where that arrives, the connection is there and hears. */
+  notify(channel: string, payload: string): Promise<void>
   /** Aborts when the connection is closed, by the other side or by `end`. */
   readonly closed: AbortSignal
   end(): void
@@ -36,7 +38,10 @@ export function createListener(
   const query = queryOf(sql)
   return {
     async listen() {
-      for (const channel of channels.keys()) await statements.listen(query, channel)
+      await statements.listen(query, [...channels.keys()])
+    },
+    async notify(channel, payload) {
+      await statements.heartbeat(query, channel, payload)
     },
     closed: closing.signal,
     end() {

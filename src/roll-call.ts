@@ -1,4 +1,4 @@
-// Tells many to look, a few at a time. The acks and enqueues of a client share its connections with the looks of its
+// Tells many to look, a few at a time, also where they come one by one. The acks and enqueues of a client share its connections with the looks of its
 // consumers: behind those of 1,000 consumers that were all told at once they waited for a tenth of a second.
 
 /** So many are called at once, the next ones so long after them. */
@@ -18,27 +18,34 @@ export type RollCall<T> = {
 export function createRollCall<T>(call: (one: T) => void): RollCall<T> {
   const list = new Set<T>()
   let timer: NodeJS.Timeout | undefined
+  /** How many more may be called before the timer. */
+  let left = atOnce
 
   const callSome = (): void => {
-    timer = undefined
-    let count = 0
     for (const one of list) {
-      if (count++ === atOnce) break
+      if (left === 0) break
+      left--
       list.delete(one)
       call(one)
     }
-    if (list.size > 0) timer = setTimeout(callSome, pauseMs).unref()
+    if (left < atOnce) timer ??= setTimeout(next, pauseMs).unref()
+  }
+  const next = (): void => {
+    timer = undefined
+    left = atOnce
+    callSome()
   }
   return {
     begin(all) {
       for (const one of all) list.add(one)
-      if (!timer) callSome()
+      callSome()
     },
     remove: (one) => void list.delete(one),
     clear() {
       list.clear()
       clearTimeout(timer)
       timer = undefined
+      left = atOnce
     },
   }
 }

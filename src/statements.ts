@@ -160,7 +160,12 @@ export function statements(schema: string) {
       return (await firstColumn(query, text, [id, interval(delayMs), at ?? null])) as 'rescheduled' | 'leased' | null
     },
 
-    listen: (query: Query, channel: string) => query(`listen "${channel.replaceAll('"', '""')}"`, []),
+    /** `doctor` knows the sessions that listen by these texts: that of the schema comes first. */
+    listen: (query: Query, channels: readonly string[]) =>
+      query(channels.map((channel) => `listen ${quoted(channel)}`).join('; '), []),
+
+    /** On the connection that listens. `payload`: letters and digits. */
+    heartbeat: (query: Query, channel: string, payload: string) => query(`notify ${quoted(channel)}, '${payload}'`, []),
 
     async notify(query: Query, channel: string, payload: string): Promise<void> {
       await query('select pg_catalog.pg_notify($1::text, $2::text)::text', [channel, payload])
@@ -182,6 +187,10 @@ export function outcomeLookup(
 }
 
 // --- internal ---
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
 
 function enqueued(row: Row | undefined): Enqueued {
   return { id: given(row)[0]!, created: row![1] === 'true' }

@@ -4,8 +4,10 @@
 //   closed -> connecting -> testing (a NOTIFY to ourselves, sent where enqueues are sent) -> up -> lost -> connecting …
 //                              `-> silent: LISTEN delivers nothing (a pooler in between?): polling goes on, tried again later
 //
-// While it is up, a heartbeat asks two things: whether the connection answers, and whether a NOTIFY to ourselves comes back.
-// The first needs no statement elsewhere, so it tells of a connection that went silent also where everything else did.
+// While it is up, a heartbeat asks with one statement whether the connection answers and whether notifications come: a NOTIFY
+// to ourselves, on the connection itself, so that it tells of silence also where everything else went silent. The test from
+// where enqueues are sent follows when a look has failed (fail-over may have left the listener on another server), and at
+// times without a reason.
 //
 // Invariant: a notification is only a hint. Whenever one may have been missed (connected, reconnected, lost), every
 // subscriber is told to look. While nothing is heard, consumers poll as they always do.
@@ -25,7 +27,10 @@ export type OnWake = (readyAtSeconds: number | null) => void
 
 /** The wake-ups of a client. */
 export type Wakeups = {
+  /** Tells of the queue from now on, and that it should be looked at: now, or in its turn where many subscribe. */
   subscribe(queue: string, onWake: OnWake): () => void
+  /** Something failed that may concern the connection that listens: it is tested. */
+  doubt(): void
   /** Whether notifications are arriving. */
   readonly isUp: boolean
   close(): Promise<void>
@@ -41,13 +46,15 @@ type Options = {
   readonly emit: Emit
 }
 
-const heartbeatMs = 10_000
+const heartbeatMs = 15_000
+/** Every so many heartbeats the test is made from where enqueues are sent: every 5 minutes. */
+const fullTestEvery = 20
+/** The shortest pause between tests. */
+const retestMs = 1_000
 const connectWithinMs = 10_000
 /** The longest pause between tries to connect, like that of consumers: a server that is back is soon listened to. */
 const longestRetryMs = 1_000
 const silentRetryMs = 60_000
-/** How long the connection outlives its last subscriber, so that one long poll after the other does not reconnect. */
-const lingerMs = 5_000
 
 /** Makes the wake-ups of a client; without a source it never listens, and consumers poll. */
 export function createWakeups({ source, channel, statements, query, emit }: Options): Wakeups {
@@ -56,7 +63,8 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
   let isUp = false
   let session: AbortController | undefined
   let running: Promise<void> = Promise.resolve()
-  let lingering: NodeJS.Timeout | undefined
+  /** Aborts where the connection that listens is to be tested. */
+  let doubt = new AbortController()
   /** What was said since notifications last arrived: it outlives the connection, which comes and goes with consumers. */
   const told = new Set<string>()
   let isClosed = false
@@ -72,8 +80,8 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
   const listenOnce = async (source: ListenSource, stopped: AbortSignal, onUp: () => void): Promise<void> => {
     const echo = createEcho()
     const channels = new Map([
-      [beatChannel, echo.heard],
       [channel, onNotification],
+      [beatChannel, echo.heard],
     ])
     const listener = createListener(source, statements, channels)
     const { closed, end } = listener
@@ -81,19 +89,26 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
     try {
       await within(connectWithinMs, stopped, listener.listen())
       wakeAll()
-      while (!closed.aborted) {
-        const result = await echo.test((payload) => statements.notify(query, beatChannel, payload), closed)
-        if (result === 'unheard' && !isUp) return
-        if (result === 'unheard')
-          throw new DueqError('timeout', `a notification to ourselves did not arrive within ${answerWithinMs} ms`)
-        if (result === 'heard' && !isUp) {
-          isUp = true
-          onUp()
+      for (let beatCount = 0; !closed.aborted; beatCount++) {
+        if (!isUp || doubt.signal.aborted || beatCount % fullTestEvery === 0) {
+          doubt = new AbortController()
+          const result = await echo.test((payload) => statements.notify(query, beatChannel, payload), closed)
+          if (result === 'unheard' && !isUp) return
+          if (result === 'unheard') throw unheardError()
+          // A test that could not be made is no reason to wait: statements and listener may have gone silent together.
+          if (result === 'unsent') doubt.abort()
+          else if (!isUp) {
+            isUp = true
+            onUp()
+          }
         }
-        // A test that could not be made is no reason to wait: statements and listener may have gone silent together.
-        await pause(isUp && result === 'heard' ? heartbeatMs : 1000, closed)
-        // Never during the test: a pooler passes notifications on while it lends the session for a statement.
-        await within(answerWithinMs, closed, listener.listen())
+        await pause(retestMs, closed)
+        if (isUp) await pause(heartbeatMs - retestMs, closed, doubt.signal)
+        // Never during the test: a pooler passes notifications on while it lends the session for a statement. Such a listener
+        // is not up, and is asked for an answer only.
+        if (!isUp) await within(answerWithinMs, closed, listener.listen())
+        else if ((await echo.test((payload) => listener.notify(beatChannel, payload), closed)) !== 'heard')
+          throw closed.aborted ? closed.reason : unheardError()
       }
       throw closed.reason
     } finally {
@@ -131,13 +146,11 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
   }
 
   const start = (): void => {
-    clearTimeout(lingering)
     if (!source || session || isClosed) return
     const { signal } = (session = new AbortController())
     running = running.then(() => run(source, signal))
   }
   const stop = (): void => {
-    clearTimeout(lingering)
     session?.abort(new DueqError('client.closed', 'stopped listening'))
     session = undefined
   }
@@ -147,13 +160,15 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
       const set = subscribers.get(queue) ?? new Set()
       subscribers.set(queue, set.add(onWake))
       start()
+      rollCall.begin([onWake])
       return () => {
         set.delete(onWake)
         rollCall.remove(onWake)
         if (set.size === 0 && subscribers.get(queue) === set) subscribers.delete(queue)
-        if (subscribers.size === 0) lingering = setTimeout(stop, lingerMs).unref()
+        if (subscribers.size === 0) stop()
       }
     },
+    doubt: () => doubt.abort(),
     get isUp() {
       return isUp
     },
@@ -182,18 +197,22 @@ function within(ms: number, signal: AbortSignal, answer: Promise<void>): Promise
   })
 }
 
-/** Waits, at most until the signal aborts. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits, at most until one of the signals aborts. */
+function pause(ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
+    if (signals.some(({ aborted }) => aborted)) return resolve()
     const done = (): void => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', done)
+      for (const signal of signals) signal.removeEventListener('abort', done)
       resolve()
     }
     const timer = setTimeout(done, ms).unref()
-    signal.addEventListener('abort', done, { once: true })
+    for (const signal of signals) signal.addEventListener('abort', done, { once: true })
   })
+}
+
+function unheardError(): DueqError {
+  return new DueqError('timeout', `a notification to ourselves did not arrive within ${answerWithinMs} ms`)
 }
 
 function silentError(): DueqError {

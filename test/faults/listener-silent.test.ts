@@ -37,7 +37,7 @@ async function reportedWithin(expect: ExpectStatic, load: Load, since: number): 
   return told(load, 'listen.lost').map(({ at }) => at - since)
 }
 
-it.concurrent('promise 6: a listening connection that went silent is reported within 15 s; deliveries go on, and it comes back', async ({
+it.concurrent('promise 6: a listening connection that went silent is reported within 20 s; deliveries go on, and it comes back', async ({
   expect,
 }) => {
   await using proxy = await startProxy(client.url)
@@ -47,7 +47,7 @@ it.concurrent('promise 6: a listening connection that went silent is reported wi
   proxy.freeze(listening)
   const within = await reportedWithin(expect, load, since)
   console.log(`LISTEN frozen: reported within ${within.join(' and ')} ms`)
-  expect(Math.max(...within)).toBeLessThan(15_000)
+  expect(Math.max(...within)).toBeLessThan(20_000)
   const claimed = await load.claimedAts()
   const gaps = claimed.slice(1).map((at, index) => at - claimed[index]!)
   expect(Math.max(...gaps)).toBeLessThan(2_000)
@@ -57,7 +57,7 @@ it.concurrent('promise 6: a listening connection that went silent is reported wi
   expectClean(await load.finish(), 'LISTEN frozen')
 }, 90_000)
 
-it.concurrent('a silent listener is reported within 15 s where the statements are silent too, and the process ends when told', async ({
+it.concurrent('a silent listener is reported within 20 s where the statements are silent too, and the process ends when told', async ({
   expect,
 }) => {
   await using proxy = await startProxy(client.url)
@@ -66,7 +66,7 @@ it.concurrent('a silent listener is reported within 15 s where the statements ar
   proxy.freeze()
   const within = await reportedWithin(expect, load, since)
   console.log(`everything frozen: LISTEN reported within ${within.join(' and ')} ms`)
-  expect(Math.max(...within)).toBeLessThan(15_000)
+  expect(Math.max(...within)).toBeLessThan(20_000)
   await load.terminate(load.consumers[0]!)
   proxy.thaw()
   expectClean(await load.finish(), 'everything frozen')

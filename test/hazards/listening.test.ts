@@ -43,12 +43,12 @@ describe.concurrent('a listening connection that went silent', () => {
     await expect.poll(() => events).toContain('listen.up')
     proxy.freeze()
     await client.dueq.queue(name).enqueue({})
-    await expect.poll(() => events, { timeout: 18_000, interval: 50 }).toContain('listen.lost')
+    await expect.poll(() => events, { timeout: 22_000, interval: 50 }).toContain('listen.lost')
     await expect.poll(() => handledCount).toBe(1)
     events.length = 0
     proxy.thaw()
     await expect.poll(() => events, { timeout: 20_000 }).toContain('listen.up')
-  }, 45_000)
+  }, 50_000)
 })
 
 describe('after a reconnect', () => {

@@ -68,9 +68,9 @@ export function createAgenda(): Agenda {
     },
     failed(no) {
       const retryMs = Math.min(firstRetryMs * 2 ** failureCount++, longestRetryMs) * (0.75 + Math.random() / 2)
-      // Also where the poll interval is over; a wake-up may still come sooner.
-      const retryAt = performance.now() + retryMs
-      repeatAt = no === lastNo ? retryAt : Math.min(repeatAt ?? retryAt, retryAt)
+      // Also where the poll interval is over; a wake-up may still come sooner. What an earlier look had taken over, one that
+      // began later has seen, or will.
+      if (no === lastNo) repeatAt = performance.now() + retryMs
       return retryMs
     },
   }

@@ -93,10 +93,8 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
   const polls = createPolls()
   /** When each look under way began. */
   const underWay = new Map<number, number>()
-  /** Answers in a row that there may be more; the last of them came when this look was the last to have begun. */
+  /** Answers in a row that there may be more. */
   let streak = 0
-  let streakNo = 0
-  let lastNo = 0
   let answeredAt: Date | null = null
   let lingering: NodeJS.Timeout | undefined
 
@@ -142,7 +140,6 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
   const begin = (seat: SeatOptions): Turn => {
     waitNoMore(seat)
     const no = agenda.begin()
-    lastNo = no
     underWay.set(no, performance.now())
     const recall = hint.begin()
     tell()
@@ -155,10 +152,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
         answeredAt = new Date()
         agenda.answered(no, look)
         recall.answered(look.polled.hint)
-        if (hasMore(look)) {
-          streak++
-          streakNo = lastNo
-        } else if (no > streakNo) streak = 0 // it saw what was left of what "there may be more" was said of
+        streak = hasMore(look) ? streak + 1 : 0
         tell()
       },
       failed(isTransient) {

@@ -1,8 +1,11 @@
 // What a system under measurement gives, and what the harness gives to it. Adapters are plain JavaScript in systems/.
 //
-// One installation is made for each run, in a database of its own, by `setup` in the runner's process. Producers and
-// consumers then run in processes of their own (role.mjs), where `producer` and `consumer` may be called several times: they
-// share what a real application would share (a client, a pool), and the last `close` ends it.
+// One installation is made for each run, in a database of its own. Everything but the plain properties, `version` and `tune`
+// is called in processes that run under the Node the system needs (role.mjs): one process for what an operator does (`setup`,
+// `backlog`, `isEmpty` …), others for producers and consumers. There `producer` and `consumer` may be called several times:
+// they share what a real application would share (a client, a pool), and the last `close` ends it.
+//
+// The runner loads each adapter under its own Node, so that a library which needs a newer one is imported inside functions.
 
 /** Where a run takes place. Plain data: it crosses process boundaries. */
 export type Context = {

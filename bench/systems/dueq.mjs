@@ -1,7 +1,7 @@
 // dueq with the defaults of the library: a pool of 4 connections, 10 handlers at once, whatever the scenario.
 import { readFileSync } from 'node:fs'
 import postgres from 'postgres'
-import { connect, migrate } from '../../dist/esm/index.js'
+import { connect, defineQueue, migrate } from '../../dist/esm/index.js'
 import { timeStatements } from '../harness/driver-times.mjs'
 import { monotonicMs } from '../harness/time.mjs'
 
@@ -22,7 +22,7 @@ export default {
   async setup({ url, queue, otherQueue }) {
     await migrate({ url })
     const dueq = connect(url)
-    await dueq.ensure([{ name: queue }, { name: otherQueue }].map(({ name }) => definition(name)))
+    await dueq.ensure([defineQueue(queue), defineQueue(otherQueue)])
     await dueq.close()
     const sql = single(url)
     await sql`create table own_writes (id bigint generated always as identity primary key, at timestamptz default now())`
@@ -46,9 +46,9 @@ export default {
   async consumer({ url, queue }, onMessage, { concurrency, onClaim, queue: other = queue }) {
     if (onClaim) await timeStatements((text) => /\.poll\(/.test(text), onClaim)
     const { dueq, close } = lend(url)
-    const consumer = dueq
-      .queue(other)
-      .consume(({ payload }) => onMessage(/** @type {import('../contract.js').Payload} */ (payload)), { concurrency })
+    /** @type {import('../../dist/esm/index.js').QueueHandle<any, any>} */
+    const handle = dueq.queue(other)
+    const consumer = handle.consume(({ payload }) => onMessage(payload), { concurrency })
     while (consumer.status.lastClaimAt === null || !(await dueq.check()).isListening)
       await new Promise((resolve) => setTimeout(resolve, 5))
     return {
@@ -62,13 +62,14 @@ export default {
   async backlog({ url, queue }, { count, delayMs, payload }) {
     const sql = single(url)
     const chunk = 500_000
+    const step = delayMs > 0 ? 1 : 0
     for (let from = 0; from < count; from += chunk)
       await sql`
         insert into dueq.messages (queue_id, ready_at, due_at, enqueued_at, payload)
         select q.id, t.due_at, t.due_at, n.at, ${JSON.stringify(payload)}::text::jsonb
           from dueq.queues q, (select clock_timestamp()) as n (at),
                generate_series(${from + 1}::integer, ${Math.min(from + chunk, count)}::integer) i,
-               lateral (select n.at + ${delayMs} * interval '1 ms' + (${delayMs > 0} and true)::integer * i * interval '1 ms') as t (due_at)
+               lateral (select n.at + (${delayMs}::float8 + i * ${step}::float8) * interval '1 ms') as t (due_at)
          where q.name = ${queue}`
     await sql.end()
   },
@@ -89,13 +90,13 @@ export default {
   /** Takes `pg_notify` out of every function of the schema, or puts it back. */
   async silence({ url }, isSilent) {
     const sql = single(url)
-    await sql`create or replace function dueq.bench_silence(text, text) returns void language sql as ''`
-    const [from, to] = isSilent ? ['pg_notify(', 'bench_silence('] : ['bench_silence(', 'pg_notify(']
+    await sql`create or replace function dueq.bench_notify(text, text) returns void language sql as ''`
+    const [from, to] = isSilent ? ['pg_notify(', 'bench_notify('] : ['bench_notify(', 'pg_notify(']
     const functions = await sql`
       select pg_get_functiondef(p.oid) as text from pg_proc p
-       where p.pronamespace = 'dueq'::regnamespace and p.prosrc like ${`%perform ${from.replace('_', '\\_')}%`}`
-    for (const { text } of functions) await sql.unsafe(text.replaceAll(`perform ${from}`, `perform ${to}`))
-    if (functions.length === 0) throw new Error(`No function of dueq says \`perform ${from}\`.`)
+       where p.pronamespace = 'dueq'::regnamespace and p.prokind = 'f' and strpos(p.prosrc, ${from}) > 0`
+    for (const { text } of functions) await sql.unsafe(text.replaceAll(from, to))
+    if (isSilent && functions.length === 0) throw new Error('No function of dueq notifies.')
     await sql.end()
   },
 
@@ -111,11 +112,6 @@ export default {
 }
 
 // --- internal ---
-
-/** @param {string} name */
-function definition(name) {
-  return { name, settings: {}, payload: undefined }
-}
 
 /** @param {string} url */
 function single(url) {

@@ -118,6 +118,9 @@ export function createFloor({ name, notifies, settings }) {
 
     async teardown() {},
 
+    /** Its inserts notify always, or never. */
+    async announce() {},
+
     async tune(drain) {
       /** @param {number} processes */
       const best = async (processes) => {

@@ -62,9 +62,7 @@ export function createLoop({ sql, queueId, onMessage, onClaim, batch, connection
         await sql.unsafe(deleteText, [`{${rows.map((row) => row[0]).join(',')}}`], { prepare: true })
         continue
       }
-      const [[nextMs]] = /** @type {[[number | null]]} */ (
-        await sql.unsafe(nextText, [queueId], { prepare: true }).values()
-      )
+      const [[nextMs]] = /** @type {any} */ (await sql.unsafe(nextText, [queueId], { prepare: true }).values())
       if (seen === wakes && !isStopped) await sleep(Math.min(Math.max(nextMs ?? pollMs, 0), pollMs))
     }
   }

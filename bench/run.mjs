@@ -16,9 +16,9 @@ if (options.isHelp) {
 }
 const out = options.out ?? fileURLToPath(new URL('./results', import.meta.url))
 const startedAt = new Date()
+const scenarios = await loadScenarios(options.scenarios, options.overrides)
 await installPeers(options.systems)
 const { systems, leftOut } = await loadChosen(options.systems)
-const scenarios = await loadScenarios(options.scenarios)
 
 const stopping = new AbortController()
 process.once('SIGINT', () => stopping.abort(new Error('interrupted')))

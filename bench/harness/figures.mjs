@@ -10,10 +10,8 @@ export function percentile(values, part) {
 /** The middle one, or the mean of the two in the middle. @param {readonly number[]} values */
 export function median(values) {
   const sorted = values.filter((value) => !Number.isNaN(value)).toSorted((a, b) => a - b)
-  if (sorted.length === 0) return Number.NaN
-  const middle = sorted.length / 2
-  const [low, high] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]]
-  return /** @type {number} */ (low + /** @type {number} */ (high)) / 2
+  const [below, above] = [Math.ceil(sorted.length / 2) - 1, Math.floor(sorted.length / 2)]
+  return ((sorted[below] ?? Number.NaN) + (sorted[above] ?? Number.NaN)) / 2
 }
 
 /** @param {readonly number[]} values */

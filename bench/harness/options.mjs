@@ -59,13 +59,21 @@ export function parse(args) {
   }
 }
 
-/** @param {readonly string[]} names */
-export async function loadScenarios(names) {
+/**
+ * @param {readonly string[]} names
+ * @param {readonly { scenario: string, param: string }[]} overrides
+ */
+export async function loadScenarios(names, overrides) {
   const missing = readdirSync(folder).filter((file) => !scenarioOrder.includes(file.replace('.mjs', '')))
   if (missing.length > 0) throw new Error(`Without a place in the order of the report: ${missing.join(', ')}`)
   /** @type {import('./scenario.js').Scenario[]} */
   const scenarios = []
   for (const name of names) scenarios.push((await import(new URL(`${name}.mjs`, folder).href)).default)
+  for (const { scenario: name, param } of overrides) {
+    const known = scenarios.find((one) => one.name === name)?.params
+    if (!known) throw new Error(`--set names ${name}, which is not among the chosen scenarios.`)
+    if (!(param in known)) throw new Error(`${name} has no ${param}: ${Object.keys(known).join(', ')}.`)
+  }
   return scenarios
 }
 

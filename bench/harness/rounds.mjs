@@ -65,8 +65,6 @@ export async function runScenario(scenario, systems, options) {
 /** @param {Scenario} scenario @param {Options} options @returns {Params} */
 function paramsOf(scenario, { isQuick, overrides }) {
   const own = overrides.filter((one) => one.scenario === scenario.name)
-  const unknown = own.find(({ param }) => !(param in scenario.params))
-  if (unknown) throw new Error(`${scenario.name} has no ${unknown.param}: ${Object.keys(scenario.params).join(', ')}.`)
   const set = Object.fromEntries(own.map(({ param, value }) => [param, value]))
   return { ...scenario.params, ...(isQuick ? scenario.quick : {}), ...set }
 }

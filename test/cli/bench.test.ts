@@ -108,6 +108,7 @@ describe('dueq bench', () => {
     const before = await queues()
     const bench = dueq.start('bench', '--rounds', '100', '--scenarios', 'drain')
     await expect.poll(() => childrenOf(bench.pid).length, deadline).toBe(2)
+    await expect.poll(heldQueues, deadline).toEqual([expect.stringMatching(/\.drain$/)])
     await bench.kill('SIGKILL')
     await expect.poll(queues, deadline).toEqual(before)
     await expect.poll(() => schemasOf(host.schema), deadline).toEqual([])
@@ -115,7 +116,7 @@ describe('dueq bench', () => {
 
   it('removes what a run left behind that was killed with -9, but not what a living one works with', async () => {
     const before = await queues()
-    const bench = dueq.start('bench', '--duration', '5m', '--scenarios', 'single')
+    const bench = dueq.start('bench', '--duration', '5m', '--scenarios', 'lateness')
     const [queue] = await expect.poll(busyQueues, deadline).not.toEqual([]).then(busyQueues)
     await dueq('bench', ...tiny, '--scenarios', 'bulk')
     const living = (await queues()).map((row) => row['queue'])
@@ -186,7 +187,14 @@ function queues() {
 /** The queues of a run that hold messages. */
 async function busyQueues(): Promise<string[]> {
   const rows = await sql`
-    select queue from ${sql(host.schema)}.queue_stats where queue like 'dueq\\_bench\\_%.%' and ready > 0`
+    select queue from ${sql(host.schema)}.queue_stats where queue like 'dueq\\_bench\\_%.%' and ready + delayed > 0`
+  return rows.map((row) => row['queue'])
+}
+
+/** The queues of a run with messages that consumers hold. */
+async function heldQueues(): Promise<string[]> {
+  const rows = await sql`
+    select queue from ${sql(host.schema)}.queue_stats where queue like 'dueq\\_bench\\_%.%' and leased > 0`
   return rows.map((row) => row['queue'])
 }
 

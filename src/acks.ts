@@ -11,7 +11,8 @@ import { fromDatabase } from './database-errors.js'
 import type { Query } from './driver.js'
 import { DueqError } from './errors.js'
 import type { Held } from './lease.js'
-import { type Outcome, outcomeLookup, type Statements, sortedById } from './statements.js'
+import type { Statements } from './statements.js'
+import { type Outcome, outcomeLookup, sortedById } from './statements-settle.js'
 
 /** The acks of a client. */
 export type Acks = {

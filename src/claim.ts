@@ -36,7 +36,7 @@ export async function claim<Payload>(
   client: Client,
   { queue, schema, max, handlers, leaseMs, isKept, turn }: Claim,
 ): Promise<Claimed<Payload>> {
-  const { statements, query, emit } = client
+  const { statements, query, urgent, emit } = client
   const sentAt = performance.now()
   const ride = client.acks.board()
   const { hint, wokenFromSeconds, isListening } = turn ?? {}
@@ -61,10 +61,11 @@ export async function claim<Payload>(
     sentAt,
     polledAtMs,
     leaseEndsAtMs,
-    query,
+    query: urgent,
     prepare: client.prepare,
     statements,
     acks: client.acks,
+    returns: client.returns,
     onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
   }
 
@@ -117,6 +118,7 @@ async function refuse(
  * Gives back what was claimed when nobody waited for it any more: a pool of the caller that was busy beyond the deadline
  * runs what waits there all the same, and each such message would lapse.
  */
-async function giveBack({ statements, query }: Client, deliveries: readonly Delivery[]): Promise<void> {
-  for (const { id, attempt } of deliveries) await statements.release(query, id, attempt).catch(() => {}) // its lease ends
+async function giveBack({ statements, urgent }: Client, deliveries: readonly Delivery[]): Promise<void> {
+  const late = deliveries.map(({ id, attempt }) => ({ id, attempt, delayMs: undefined }))
+  if (late.length > 0) await statements.releaseMany(urgent, late).catch(() => {}) // their leases end
 }

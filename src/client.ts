@@ -4,6 +4,7 @@ import type { Query } from './driver.js'
 import type { Emit } from './events.js'
 import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
+import type { Returns } from './returns.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 import type { Watches } from './watch.js'
@@ -13,6 +14,8 @@ export type Client = {
   /** The name under which this process holds leases. */
   readonly name: string
   readonly query: Query
+  /** The same, ahead of what else waits for a connection: for settles and extensions. */
+  readonly urgent: Query
   /** Whether statements of callers' postgres.js transactions may be prepared. */
   readonly prepare: boolean
   readonly statements: Statements
@@ -24,6 +27,8 @@ export type Client = {
   readonly isHeard: boolean
   /** Acks in batches with other acks of this process. */
   readonly acks: Acks
+  /** Nacks and releases in batches. */
+  readonly returns: Returns
   /** Queues whose declared settings were compared with the stored ones. */
   readonly compared: Set<string>
   /** Consumers and waiting dequeues, to be stopped on close. */

@@ -15,6 +15,7 @@ import { createLeases } from './lease.js'
 import { type Duration, durationMs, type Instant, instantText, knownOptions, messageId, schemaName } from './options.js'
 import { listenSource, openPool } from './pool.js'
 import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
+import { createReturns } from './returns.js'
 import { checkingSchema } from './schema.js'
 import { statements as statementsOf } from './statements.js'
 import type { Check } from './statements-doctor.js'
@@ -72,7 +73,9 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   const open: Client['open'] = new Set()
 
   let closing: Promise<StopReport> | undefined
-  const query = checkingSchema(pool.query, statements, schema)
+  const checking = checkingSchema(pool.query, statements, schema)
+  const query = checking(pool.query)
+  const urgent = checking(pool.urgent)
 
   const wakeups = createWakeups({
     source: given.listen === false ? undefined : listenSource(source, listenUrl),
@@ -84,13 +87,15 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   const client: Client = {
     name: given.name ?? `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
     query,
+    urgent,
     prepare,
     statements,
-    leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(query, ids, attempts, leaseMs)),
+    leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(urgent, ids, attempts, leaseMs)),
     wakeups,
     watches: createWatches(wakeups),
     emit,
-    acks: createAcks(query, statements),
+    acks: createAcks(urgent, statements),
+    returns: createReturns(urgent, statements),
     isHeard: given.onEvent !== undefined,
     compared: new Set(),
     open,
@@ -168,7 +173,9 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   }
 
   const close = async (stop: StopOptions): Promise<StopReport> => {
+    const deadline = performance.now() + checkStop('close', stop).deadlineMs
     const reports = await Promise.all([...open].map((consumer) => consumer.stop(stop)))
+    await client.returns.flush(deadline)
     client.watches.close()
     await client.wakeups.close()
     client.leases.close()

@@ -8,7 +8,7 @@
 // answer took. One extension that failed or hangs is no lost lease: two more are sent before the trust runs out.
 import { createAlarm } from './alarm.js'
 import { LeaseLostError } from './errors.js'
-import { type Outcome, outcomeLookup, sortedById } from './statements.js'
+import { type Outcome, outcomeLookup, sortedById } from './statements-settle.js'
 
 /**
  * A lease held by this process: what its holder keeps of it, so that a lease takes no objects of its own (a claim brings a

@@ -13,6 +13,7 @@ import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, LeaseGroup, Leases } from './lease.js'
 import { ClaimedMessage, errorText, type Message, type MessageParts, type MessageVerbs } from './message.js'
 import { type Duration, describe, durationMs, knownOptions } from './options.js'
+import type { Returns } from './returns.js'
 import type { Statements } from './statements.js'
 import type { Delivery } from './statements-poll.js'
 
@@ -34,6 +35,7 @@ export type ClaimContext = {
   readonly prepare: boolean
   readonly statements: Statements
   readonly acks: Acks
+  readonly returns: Returns
   readonly onLost: (control: Held, error: LeaseLostError) => void
 }
 
@@ -145,7 +147,7 @@ export class MessageControl<Payload> implements Held, MessageParts {
 
   #verbsOn(query: Query, isInTransaction: boolean): MessageVerbs {
     const { id, attempt } = this
-    const { statements, acks } = this.#claim
+    const { statements, acks, returns } = this.#claim
     return {
       ack: async () => {
         const send = isInTransaction ? () => statements.ack(query, id, attempt) : () => acks.ack(this)
@@ -153,14 +155,18 @@ export class MessageControl<Payload> implements Held, MessageParts {
       },
       nack: async (error, options) => {
         const delayMs = delayOf('nack', options)
-        const send = () => statements.nack(query, id, attempt, errorText(error), delayMs)
+        const send = () =>
+          isInTransaction
+            ? statements.nack(query, id, attempt, errorText(error), delayMs)
+            : returns.nack(this, errorText(error), delayMs)
         const result = await this.#settle({ as: 'retry', isInTransaction }, send)
         if (result === 'dead') this.settlement = { as: 'dead', isInTransaction }
         return result
       },
       release: async (options) => {
         const delayMs = delayOf('release', options)
-        const send = () => statements.release(query, id, attempt, delayMs)
+        const send = () =>
+          isInTransaction ? statements.release(query, id, attempt, delayMs) : returns.release(this, delayMs)
         await this.#settle({ as: 'released', isInTransaction }, send)
       },
       deadLetter: async (reason, error) => {

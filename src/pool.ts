@@ -22,6 +22,11 @@ export type Source =
 export type Pool = {
   /** Runs one statement; rejects with a DueqError, with `timeout` after the deadline. */
   readonly query: Query
+  /**
+   * The same, ahead of all that waits for a connection by `query`: for settles and extensions, which have a lease to lose.
+   * They are few (batches, one at a time for each verb), so they starve nobody. On a shared pool there is no difference.
+   */
+  readonly urgent: Query
   /** Ends the connections that dueq opened; a shared pool is left alone. */
   close(): Promise<void>
 }
@@ -78,6 +83,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
   // The place used last is used first: its connection is up, and its statements are prepared.
   const free: Place[] = []
   const waiting = new Set<Waiting>()
+  const waitingAhead = new Set<Waiting>()
   let isClosed = false
 
   const open = (): postgres.Sql =>
@@ -92,7 +98,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
       connection: { application_name: 'dueq' },
       socket: sockets(),
     } as postgres.Options<never>)
-  const take = (deadline: number): Place | Promise<Place> => {
+  const take = (deadline: number, line: Set<Waiting>): Place | Promise<Place> => {
     const place = free.pop()
     if (place) return place
     if (places.length < max) {
@@ -102,17 +108,18 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        waiting.delete(entry)
+        line.delete(entry)
         reject(busyError(deadlineMs, max))
       }, deadline - performance.now())
       const entry: Waiting = { resolve, reject, timer }
-      waiting.add(entry)
+      line.add(entry)
     })
   }
   const nextWaiting = (): Waiting | undefined => {
-    const [entry] = waiting
+    const line = waitingAhead.size > 0 ? waitingAhead : waiting
+    const [entry] = line
     if (!entry) return undefined
-    waiting.delete(entry)
+    line.delete(entry)
     clearTimeout(entry.timer)
     return entry
   }
@@ -128,11 +135,12 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     place.sql = undefined
   }
 
-  return {
-    async query(text, params) {
+  const queryIn =
+    (line: Set<Waiting>): Query =>
+    async (text, params) => {
       if (isClosed) throw closedError()
       const deadline = performance.now() + deadlineMs
-      const place = await take(deadline)
+      const place = await take(deadline, line)
       try {
         if (isClosed) throw closedError()
         if (performance.now() >= deadline) throw busyError(deadlineMs, max)
@@ -146,7 +154,11 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
       } finally {
         giveBack(place)
       }
-    },
+    }
+
+  return {
+    query: queryIn(waiting),
+    urgent: queryIn(waitingAhead),
     async close() {
       isClosed = true
       for (let entry = nextWaiting(); entry; entry = nextWaiting()) entry.reject(closedError())
@@ -164,15 +176,17 @@ async function end(sql: postgres.Sql): Promise<void> {
 /** The user's connections: dueq adds a deadline to its statements, and otherwise leaves them alone. */
 function sharedPool(run: Query, deadlineMs: number): Pool {
   let isClosed = false
+  const query: Query = async (text, params, onLate) => {
+    if (isClosed) throw closedError()
+    try {
+      return await within(deadlineMs, deadlineMs, run(text, params), onLate)
+    } catch (error) {
+      throw fromDatabase(error)
+    }
+  }
   return {
-    async query(text, params, onLate) {
-      if (isClosed) throw closedError()
-      try {
-        return await within(deadlineMs, deadlineMs, run(text, params), onLate)
-      } catch (error) {
-        throw fromDatabase(error)
-      }
-    },
+    query,
+    urgent: query,
     async close() {
       isClosed = true
     },

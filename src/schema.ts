@@ -10,20 +10,23 @@ import type { Statements } from './statements.js'
 const generation = 1
 const firstRevision = 1
 
-/** Makes a Query that looks at the schema first. A look that failed is repeated by the next statement. */
-export function checkingSchema(query: Query, statements: Statements, schema: string): Query {
+/**
+ * Makes Queries that look at the schema first, all together once, by `asking`. A look that failed is repeated by the next
+ * statement.
+ */
+export function checkingSchema(asking: Query, statements: Statements, schema: string): (query: Query) => Query {
   let isChecked = false
   let checking: Promise<void> | undefined
   const check = async (): Promise<void> => {
     try {
-      const { error } = await lookAtSchema(query, statements, schema)
+      const { error } = await lookAtSchema(asking, statements, schema)
       if (error) throw error
       isChecked = true
     } finally {
       checking = undefined
     }
   }
-  return async (text, params, onLate) => {
+  return (query) => async (text, params, onLate) => {
     if (!isChecked) await (checking ??= check())
     for (const pauseMs of migrationPausesMs) {
       try {

@@ -2,7 +2,7 @@
 // wants back. Each is repeated over transient errors while the lease is kept, and given up when the lease is lost.
 import type { Client } from './client.js'
 import { fromDatabase } from './database-errors.js'
-import { DueqError, isTransient } from './errors.js'
+import { type DueqError, isTransient } from './errors.js'
 import { errorText } from './message.js'
 import type { MessageControl } from './message-control.js'
 
@@ -35,7 +35,8 @@ export async function settleThrown(client: Client, control: MessageControl<unkno
   try {
     // Settled inside a transaction of the handler: if that was rolled back the attempt is still open, and the fence knows.
     if (settlement?.isInTransaction)
-      outcome = (await persist(client, control, () => nackUnlessOpen(client, control, error))) ?? 'settled'
+      outcome =
+        (await persist(client, control, () => client.returns.nack(control, errorText(error), undefined))) ?? 'settled'
     else if (!settlement && !control.lost) outcome = await persist(client, control, () => message.nack(error))
   } finally {
     client.emit({ type: 'message.failed', queue, id, attempt, error, outcome })
@@ -52,25 +53,6 @@ export async function giveBack(client: Client, control: MessageControl<unknown>)
 }
 
 // --- internal ---
-
-/**
- * Nacks a message that its handler settled in a transaction before it threw; null where that was committed.
- *
- * The transaction may still be open, where the handler gave up waiting for it, say. A nack would wait for its row lock, and
- * with it a connection of the pool and all that is queued on that: five such nacks were seen to stall a client for 30 s.
- * An extension passes the row over and says so.
- */
-async function nackUnlessOpen(
-  client: Client,
-  { id, attempt, leaseMs }: MessageControl<unknown>,
-  error: unknown,
-): Promise<'retry' | 'dead' | null> {
-  const { statements, query } = client
-  const [refused] = await statements.extendMany(query, [id], [attempt], leaseMs)
-  if (refused?.outcome === 'lost') return null
-  if (refused) throw new DueqError('lock.timeout', `The transaction that settled message ${id} is still open.`)
-  return statements.nack(query, id, attempt, errorText(error))
-}
 
 /** Tries for an error that dueq does not know: it may pass, and it may be there for good while extensions get through. */
 const unknownTries = 10

@@ -3,6 +3,7 @@
 // microseconds since 1970, what most messages have in common (attempt 1, priority 0, due at once, no failure) as null, what all
 // have in common in the last row alone. Of 11 columns of text in each row the reading took the client 3.6 µs a message, so 1.4.
 import type { Query, Row } from './driver.js'
+import type { Outcome } from './statements-settle.js'
 import { given, interval } from './text-form.js'
 
 /** A claimed message as it comes from the database. Instants are in ms since 1970, with microseconds as a fraction. */
@@ -35,9 +36,6 @@ export type Poll = {
   /** What was handled, acked in the same transaction before the claim. */
   readonly acks?: Acks
 }
-
-/** What a statement for many leases says of one that it left as it was. */
-export type Outcome = { readonly id: string; readonly attempt: number; readonly outcome: 'lost' | 'busy' }
 
 /** Leases to ack: an attempt for each id. Sorted by id they cost the least. */
 export type Acks = { readonly ids: readonly string[]; readonly attempts: readonly number[] }

@@ -1,6 +1,6 @@
 // Every SQL statement in the life of a message: calls of the functions of the schema, nothing else. The one of a
-// consumer is in statements-poll.ts, those of operators are in statements-operate.ts and statements-doctor.ts; there is no SQL
-// anywhere else in the library.
+// consumer is in statements-poll.ts, those that settle in statements-settle.ts, those of operators in statements-operate.ts and
+// statements-doctor.ts; there is no SQL anywhere else in the library.
 //
 // Arguments are named and columns are listed, so that a later schema can add some. Parameters are text with a cast behind
 // them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
@@ -10,8 +10,9 @@
 import type { Query, Row } from './driver.js'
 import { doctorStatements } from './statements-doctor.js'
 import { operatorStatements } from './statements-operate.js'
-import { type Outcome, pollStatement } from './statements-poll.js'
-import { arrayLiteral, firstColumn, given, instant, interval, number } from './text-form.js'
+import { pollStatement } from './statements-poll.js'
+import { settleStatements } from './statements-settle.js'
+import { arrayLiteral, firstColumn, given, interval, number, sparse } from './text-form.js'
 
 /** A message to enqueue, in the terms of SQL. `delayMs` and `at` exclude each other. */
 export type Enqueueing = {
@@ -24,7 +25,6 @@ export type Enqueueing = {
 }
 
 export type Enqueued = { readonly id: string; readonly created: boolean }
-export type { Outcome }
 
 export type Statements = ReturnType<typeof statements>
 
@@ -33,14 +33,12 @@ export function statements(schema: string) {
   const f = `"${schema}".`
   const enqueuePlainText = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb)).id::text`
   const enqueueText = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb) as e`
-  // No setting of this column for that message: an empty text, made null here. Written as null into the array it would be the
-  // text 'null' where a session has `array_nulls` off, and as a dedup key that would swallow messages.
-  const sparse = (n: number): string => `pg_catalog.array_replace($${n}::text::text[], '', null)`
   const enqueueManyText = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[]) as e order by e.ordinality`
   // One row with an array of the ids: 1,000 rows cost the client 1 ms more, and the server half of one.
   const enqueueManyPlainText = `select pg_catalog.array_agg(e.id)::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[]) as e`
   return {
     ...pollStatement(schema),
+    ...settleStatements(schema),
     ...operatorStatements(schema),
     ...doctorStatements(schema),
 
@@ -78,71 +76,6 @@ export function statements(schema: string) {
       return rows.map(enqueued)
     },
 
-    async ack(query: Query, id: string, attempt: number): Promise<boolean> {
-      return (
-        (await firstColumn(query, `select ${f}ack(id => $1::text::bigint, attempt => $2::text::integer)::text`, [
-          id,
-          String(attempt),
-        ])) === 'true'
-      )
-    },
-
-    async ackMany(query: Query, ids: readonly string[], attempts: readonly number[]): Promise<Outcome[]> {
-      const rows = await query(
-        `select a.id::text, a.outcome, a.attempt::text from ${f}ack_many(ids => $1::text::bigint[], attempts => $2::text::integer[]) as a`,
-        [`{${ids.join()}}`, `{${attempts.join()}}`],
-      )
-      return rows.map(outcome)
-    },
-
-    async nack(
-      query: Query,
-      id: string,
-      attempt: number,
-      error: string | null,
-      delayMs?: number,
-    ): Promise<'retry' | 'dead' | null> {
-      return (await firstColumn(
-        query,
-        `select ${f}nack(id => $1::text::bigint, attempt => $2::text::integer, error => $3::text, delay => $4::text::interval)`,
-        [id, String(attempt), error, interval(delayMs)],
-      )) as 'retry' | 'dead' | null
-    },
-
-    async release(query: Query, id: string, attempt: number, delayMs?: number): Promise<boolean> {
-      const text = `select ${f}release(id => $1::text::bigint, attempt => $2::text::integer, delay => $3::text::interval)::text`
-      return (await firstColumn(query, text, [id, String(attempt), interval(delayMs)])) === 'true'
-    },
-
-    async deadLetter(
-      query: Query,
-      id: string,
-      attempt: number,
-      reason: string,
-      error: string | null,
-    ): Promise<boolean> {
-      const text = `select ${f}dead_letter(id => $1::text::bigint, attempt => $2::text::integer, reason => $3::text, error => $4::text)::text`
-      return (await firstColumn(query, text, [id, String(attempt), reason, error])) === 'true'
-    },
-
-    async extend(query: Query, id: string, attempt: number, leaseMs?: number): Promise<string | null> {
-      const text = `select pg_catalog.to_json(${f}extend(id => $1::text::bigint, attempt => $2::text::integer, lease => $3::text::interval))::text`
-      return instant(await firstColumn(query, text, [id, String(attempt), interval(leaseMs)]))
-    },
-
-    async extendMany(
-      query: Query,
-      ids: readonly string[],
-      attempts: readonly number[],
-      leaseMs: number,
-    ): Promise<Outcome[]> {
-      const rows = await query(
-        `select e.id::text, e.outcome, e.attempt::text from ${f}extend_many(ids => $1::text::bigint[], attempts => $2::text::integer[], lease => $3::text::interval) as e`,
-        [`{${ids.join()}}`, `{${attempts.join()}}`, interval(leaseMs)],
-      )
-      return rows.map(outcome)
-    },
-
     async cancel(query: Query, id: string): Promise<'cancelled' | 'leased' | null> {
       return (await firstColumn(query, `select ${f}cancel(id => $1::text::bigint)`, [id])) as
         | 'cancelled'
@@ -173,19 +106,6 @@ export function statements(schema: string) {
   }
 }
 
-/** Sorts a batch by id: for such input ack_many and extend_many have the least to do. */
-export function sortedById<T extends { readonly id: string }>(batch: readonly T[]): T[] {
-  return [...batch].sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1))
-}
-
-/** Looks up what a batch statement said of an attempt; undefined where it was done. */
-export function outcomeLookup(
-  outcomes: readonly Outcome[],
-): (of: Omit<Outcome, 'outcome'>) => Outcome['outcome'] | undefined {
-  const found = new Map(outcomes.map(({ id, attempt, outcome }) => [`${id} ${attempt}`, outcome]))
-  return ({ id, attempt }) => found.get(`${id} ${attempt}`)
-}
-
 // --- internal ---
 
 function quoted(name: string): string {
@@ -210,8 +130,4 @@ function isPlain({ delayMs, at, priority, dedupKey, headers }: Enqueueing): bool
 /** The elements of an array of numbers in its text form, {1,2,3}. */
 function idsOf(row: Row | undefined): string[] {
   return given(row)[0]!.slice(1, -1).split(',')
-}
-
-function outcome(row: Row): Outcome {
-  return { id: row[0]!, outcome: row[1] as Outcome['outcome'], attempt: Number(row[2]) }
 }

@@ -65,3 +65,11 @@ export async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => st
   }
   return `{${elements.join()}}`
 }
+
+/**
+ * SQL for an array parameter of which most messages have no element: an empty text, made null here. Written as null into the
+ * array it would be the text 'null' where a session has `array_nulls` off, and as a dedup key that would swallow messages.
+ */
+export function sparse(parameter: number): string {
+  return `pg_catalog.array_replace($${parameter}::text::text[], '', null)`
+}

@@ -17,13 +17,14 @@ const layers = [
   ['client', 'message-control'],
   ['watch'],
   ['agenda'],
-  ['acks', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
+  ['acks', 'returns', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['listener'],
   ['lease', 'pool', 'coalesce', 'latch', 'roll-call'],
   ['definition', 'json', 'payload-schema'],
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'statements-poll', 'events'],
+  ['statements-settle'],
   ['text-form'],
   ['driver', 'options', 'cut-off', 'echo', 'hint', 'asking-signal', 'turns', 'alarm'],
   ['database-errors'],
@@ -63,7 +64,7 @@ test('only the statements and the migrations speak SQL', () => {
     ),
   )
   // `dueq bench` compares with bare statements, which are no calls of functions.
-  const allowed = /^(statements(-poll|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
+  const allowed = /^(statements(-poll|-settle|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

@@ -64,7 +64,7 @@ export function runOn(
     const statements = statementsOf(schema)
     const listenTo = listener && 'url' in listener ? listener.url : undefined
     const dueq = connect({ query: pool.query, schema, listenUrl: listenTo, onEvent })
-    const query = checkingSchema(pool.query, statements, schema)
+    const query = checkingSchema(pool.query, statements, schema)(pool.query)
     try {
       await work({ dueq, query, statements, schema, isJson: options.json === true })
     } finally {

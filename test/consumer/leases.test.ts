@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { createLeases, type Held, type Leases } from '../../src/lease.js'
-import type { Outcome } from '../../src/statements.js'
+import type { Outcome } from '../../src/statements-settle.js'
 
 // The keeping of leases by itself: what the database answers is said by the test.
 type Extension = { readonly ids: readonly string[]; readonly leaseMs: number; readonly at: number }

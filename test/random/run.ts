@@ -25,13 +25,16 @@ export type Verdict = {
 
 type Payload = Pick<Draft, 'does' | 'workMs'> & { readonly ref: string }
 
-const leaseMs = 3_000
+/** Long where it must be no help: a look also says when leases end. Short where they are to lapse while the clock travels. */
+const leaseMsOf = ({ isWoken }: Script): number => (isWoken ? 60_000 : 3_000)
 /** What a busy machine may add. Of an hour, or of a message that nobody ever looks for, it is nothing. */
 const slackMs = 6_000
 /** What may go wrong in a script without being wrong: the message was gone, in work, or its transaction met another. */
 const isExpected = /^(message\.(not_found|leased)|lock\.timeout|transaction\.conflict|lease\.lost|consumer\.stopped)$/
 
-export async function runScript({ queueCount, pollMs, isWoken, acts }: Script): Promise<Verdict> {
+export async function runScript(script: Script): Promise<Verdict> {
+  const { queueCount, pollMs, isWoken, acts } = script
+  const leaseMs = leaseMsOf(script)
   await using test = await startClient()
   await using proxy = await startProxy(test.url)
   const errors: string[] = []
@@ -48,6 +51,7 @@ export async function runScript({ queueCount, pollMs, isWoken, acts }: Script): 
     }),
   )
   await test.dueq.ensure(queues)
+  await test.travel('0')
   // A level that is new is written into the row of the queue: an open transaction that did so would hold up all others.
   for (const { name } of queues) {
     const levels = [-5, 0, 7].map((priority) => ({ payload: { ref: '' }, priority }))
@@ -70,6 +74,7 @@ export async function runScript({ queueCount, pollMs, isWoken, acts }: Script): 
     watch,
     served,
     journal: onEvent,
+    leaseMs,
     names: queues.map(({ name }) => name),
   })
   try {
@@ -135,9 +140,10 @@ type Parts = {
   readonly served: Map<string, number>
   readonly journal: Journal
   readonly names: readonly string[]
+  readonly leaseMs: number
 }
 
-function createActor({ test, proxy, clients, watch, served, journal: { records, settled }, names }: Parts) {
+function createActor({ test, proxy, clients, watch, served, journal: { records, settled }, names, leaseMs }: Parts) {
   const consumers = new Set<Consumer>()
   /** Cancelled, or redriven under a new id. */
   const gone = new Set<string>()

@@ -110,7 +110,7 @@ function explanation({ baseline, figures, options }: BenchSummary): string[] {
     commit: 'commit: the answer comes after the WAL is on disk',
     'round trip': 'round trip: the network',
     'client CPU': 'client CPU: the measuring process is busy; more processes go further',
-    server: 'server: neither the way, nor the disk, nor this process',
+    server: 'server: its processors, or sessions that wait for each other (commits that notify do)',
   }
   const bounds = new Set(figures.map(({ boundBy }) => boundBy).filter((bound) => bound !== null))
   for (const bound of bounds) lines.push(`Bound by ${told[bound]}.`)

@@ -16,14 +16,16 @@ import { type Outcome, outcomeLookup, sortedById } from './statements-settle.js'
 
 /** The acks of a client. */
 export type Acks = {
-  /** Acks; `onAnswer` is called once: whether it was acked (false: the lease is lost), or the error. */
-  send<H extends Held>(held: H, onAnswer: (held: H, answer: Answer) => void): void
-  /** The same as a promise. */
-  ack(held: Held): Promise<boolean>
+  /** Acks; `answered` of what is acked is called once. */
+  send(acking: Acking): void
   /** Takes the acks that wait into a statement that is about to be sent. */
   board(): Ride | undefined
 }
 
+/** What is acked hears of it itself, so that an ack takes no objects of its own. */
+export type Acking = Held & { answered(answer: Answer): void }
+
+/** Whether it was acked (false: the lease is lost), or why that is unknown or was not done. */
 export type Answer = boolean | DueqError
 
 /** Acks in a statement: its owner says what became of them, once. */
@@ -38,22 +40,20 @@ export type Ride = {
 /** The most acks of one statement. */
 const maxBatch = 1000
 
-type Waiting = {
-  readonly held: Held
-  readonly id: string
-  readonly onAnswer: (held: never, answer: Answer) => void
-  /** Before the next try, where another transaction holds the row. */
-  pauseMs: number
-}
+/** Between two tries of an ack whose row another transaction holds: from the first doubling to the last, in ms. */
+const firstPauseMs = 10
+const lastPauseMs = 500
 
 /** Makes the acks of a client. */
 export function createAcks(query: Query, statements: Statements): Acks {
-  let waiting: Waiting[] = []
+  let waiting: Acking[] = []
   let isInFlight = false
   let isToFlush = false
+  /** The last pause of those that were tried in vain. */
+  const pauses = new WeakMap<Acking, number>()
 
-  const add = (entry: Waiting): void => {
-    waiting.push(entry)
+  const send = (acking: Acking): void => {
+    waiting.push(acking)
     flushSoon()
   }
   /** After everything that this turn brings: the messages of a claim whose handlers return at once are acked together. */
@@ -74,48 +74,38 @@ export function createAcks(query: Query, statements: Statements): Acks {
       try {
         answer(batch, await statements.ackMany(query, ids, attempts))
       } catch (cause) {
-        refuse(batch, fromDatabase(cause))
+        const error = fromDatabase(cause)
+        for (const acking of batch) acking.answered(error)
       }
     }
     isInFlight = false
   }
 
-  const take = (): readonly Waiting[] | undefined => {
+  const take = (): readonly Acking[] | undefined => {
     if (waiting.length === 0) return undefined
     const batch = waiting.length <= maxBatch ? waiting : waiting.slice(0, maxBatch)
     waiting = waiting.length <= maxBatch ? [] : waiting.slice(maxBatch)
     return sortedById(batch)
   }
 
-  const answer = (batch: readonly Waiting[], refused: readonly Outcome[]): void => {
+  const answer = (batch: readonly Acking[], refused: readonly Outcome[]): void => {
     const outcomeOf = refused.length === 0 ? () => undefined : outcomeLookup(refused)
-    for (const entry of batch) {
-      const outcome = outcomeOf(entry.held)
-      if (outcome === 'busy') tryLater(entry)
-      else tell(entry, outcome === undefined)
+    for (const acking of batch) {
+      const outcome = outcomeOf(acking)
+      if (outcome === 'busy') tryLater(acking)
+      else acking.answered(outcome === undefined)
     }
   }
 
-  const refuse = (batch: readonly Waiting[], error: DueqError): void => {
-    for (const entry of batch) tell(entry, error)
+  const tryLater = (acking: Acking): void => {
+    const pauseMs = Math.min((pauses.get(acking) ?? firstPauseMs / 2) * 2, lastPauseMs)
+    pauses.set(acking, pauseMs)
+    if (performance.now() + pauseMs >= acking.trustedUntil) acking.answered(busyError(acking))
+    else setTimeout(send, pauseMs, acking)
   }
 
-  const tryLater = (entry: Waiting): void => {
-    const { held, pauseMs } = entry
-    if (performance.now() + pauseMs >= held.trustedUntil) tell(entry, busyError(held))
-    else {
-      entry.pauseMs = Math.min(pauseMs * 2, 500)
-      setTimeout(add, pauseMs, entry)
-    }
-  }
-
-  const send: Acks['send'] = (held, onAnswer) => add({ held, id: held.id, onAnswer, pauseMs: 10 })
   return {
     send,
-    ack: (held) =>
-      new Promise((resolve, reject) => {
-        send(held, (_, result) => (typeof result === 'boolean' ? resolve(result) : reject(result)))
-      }),
     board() {
       const batch = take()
       return (
@@ -123,10 +113,11 @@ export function createAcks(query: Query, statements: Statements): Acks {
           ...numbersOf(batch),
           arrived: (refused) => answer(batch, refused),
           failed(error) {
-            // A look can be refused for reasons of its own (its queue is gone), with nothing done: then the acks go without it.
-            if (error.isOutcomeUnknown) refuse(batch, error)
-            else
-              for (const entry of batch) performance.now() < entry.held.trustedUntil ? add(entry) : tell(entry, error)
+            for (const acking of batch) {
+              // A look can be refused for reasons of its own (its queue is gone), with nothing done: then the acks go without it.
+              if (error.isOutcomeUnknown || performance.now() >= acking.trustedUntil) acking.answered(error)
+              else send(acking)
+            }
           },
         }
       )
@@ -136,15 +127,8 @@ export function createAcks(query: Query, statements: Statements): Acks {
 
 // --- internal ---
 
-function numbersOf(batch: readonly Waiting[]): {
-  readonly ids: readonly string[]
-  readonly attempts: readonly number[]
-} {
-  return { ids: batch.map(({ id }) => id), attempts: batch.map(({ held }) => held.attempt) }
-}
-
-function tell({ held, onAnswer }: Waiting, result: Answer): void {
-  onAnswer(held as never, result)
+function numbersOf(batch: readonly Held[]): { readonly ids: readonly string[]; readonly attempts: readonly number[] } {
+  return { ids: batch.map(({ id }) => id), attempts: batch.map(({ attempt }) => attempt) }
 }
 
 function busyError({ id }: Held): DueqError {

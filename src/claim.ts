@@ -69,11 +69,7 @@ export async function claim<Payload>(
     onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
   }
 
-  let payloadChars = 0
-  const payloads = polled.deliveries.map(({ payload }): unknown => {
-    payloadChars += payload.length
-    return JSON.parse(payload)
-  })
+  const payloads = polled.deliveries.map(({ payload }) => payload)
   const hasSome = payloads.length > 0
   const results = schema && hasSome ? await validateAll(schema, payloads, context.leaseMs / 3) : undefined
   // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
@@ -85,7 +81,7 @@ export async function claim<Payload>(
     else refusals.push([new MessageControl(context, delivery, payloads[i] as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
-  return { controls, payloadChars }
+  return { controls, payloadChars: polled.payloadChars }
 }
 
 // --- internal ---
@@ -97,15 +93,15 @@ async function refuse(
   control: MessageControl<unknown>,
   result: StandardSchemaV1.FailureResult | undefined,
 ): Promise<void> {
-  const { message, id, attempt } = control
+  const { verbs, id, attempt } = control
   try {
     if (result) {
       const error = issuesText(result.issues)
-      await message.deadLetter('payload.rejected', error)
+      await verbs.deadLetter('payload.rejected', error)
       emit({ type: 'message.dead', queue, id, attempt, reason: 'payload.rejected', error })
     } else {
       const error = new DueqError('timeout', `The schema of queue "${queue}" gave no answer about message ${id}.`)
-      const outcome = await message.nack(error)
+      const outcome = await verbs.nack(error)
       emit({ type: 'message.failed', queue, id, attempt, error, outcome })
       if (outcome === 'dead') emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
     }

@@ -83,15 +83,15 @@ export async function dequeue<Payload>(
         throw error
       })
       if (isClosing) {
-        const release = ({ message }: MessageControl<Payload>): Promise<void> =>
-          message.release().then(
+        const release = ({ verbs }: MessageControl<Payload>): Promise<void> =>
+          verbs.release().then(
             () => void releasedCount++,
             () => {}, // the lease ends
           )
         await Promise.all(controls.map(release))
         return []
       }
-      if (controls.length > 0 || isLast) return controls.map(({ message }) => message)
+      if (controls.length > 0 || isLast) return controls.map((control) => control.toMessage())
     }
   } finally {
     seat?.leave()

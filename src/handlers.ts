@@ -81,17 +81,17 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     isStarting = true
     while (running.size < concurrency && waiting.length > 0 && isTaking()) {
       const control = waiting.shift()!
-      if (leases.isTrusted(control)) handle(control)
+      const now = performance.now()
+      if (leases.isTrusted(control, now)) handle(control, now)
       else count(control, -1)
     }
     isStarting = false
   }
 
-  const handle = (control: MessageControl<Payload>): void => {
-    const { message } = control
+  const handle = (control: MessageControl<Payload>, now: number): void => {
+    const message = control.toMessage()
     running.add(control)
-    lastStartAt = performance.now()
-    const startedAt = lastStartAt
+    lastStartAt = now
     if (isHeard) {
       const { id, attempt, latenessMs } = message
       emit({ type: 'message.started', queue, id, attempt, latenessMs })
@@ -100,12 +100,12 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     try {
       result = handler(message)
     } catch (error) {
-      ended(control, startedAt, { error })
+      ended(control, now, { error })
       return
     }
     const isPlain = result === null || (typeof result !== 'object' && typeof result !== 'function')
-    if (isPlain) ended(control, startedAt, undefined)
-    else void follow(control, startedAt, result)
+    if (isPlain) ended(control, now, undefined)
+    else void follow(control, now, result)
   }
   const follow = async (control: MessageControl<Payload>, startedAt: number, result: unknown): Promise<void> => {
     let failure: Failure | undefined
@@ -118,46 +118,38 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
   }
 
   const ended = (control: MessageControl<Payload>, startedAt: number, failure: Failure | undefined): void => {
-    const runMs = performance.now() - startedAt
-    onHandled(runMs)
+    control.runMs = performance.now() - startedAt
+    onHandled(control.runMs)
     running.delete(control)
     settlingCount++
-    if (!failure && !control.settlement) ack(control, runMs)
-    else
-      void settle(control, async () => {
-        // What a handler throws because its message is asked back is no failure of the message.
-        if (failure && askedBack.has(control) && !control.settlement && !control.lost) {
-          await giveBack(client, control)
-          counts.released++
-        } else {
-          await (failure ? settleThrown(client, control, failure.error) : settleReturned(client, control, runMs))
-          counts.finished++
-        }
-      })
+    // The short way of almost every message; whatever is unusual goes the long one.
+    if (failure || control.settlement) void settle(control, () => settleEnded(control, failure))
+    else if (!control.beginAck(answered)) gone(control)
     start()
     onChange()
   }
-
-  /** The short way of almost every message; whatever is unusual goes the long one. */
-  const ack = (control: MessageControl<Payload>, runMs: number): void => {
-    if (control.beginAck()) client.acks.send(control, (_, answer) => answered(control, runMs, answer))
-    else gone(control)
+  const settleEnded = async (control: MessageControl<Payload>, failure: Failure | undefined): Promise<void> => {
+    // What a handler throws because its message is asked back is no failure of the message.
+    if (failure && askedBack.has(control) && !control.settlement && !control.lost) {
+      await giveBack(client, control)
+      counts.released++
+    } else {
+      await (failure ? settleThrown(client, control, failure.error) : settleReturned(client, control))
+      counts.finished++
+    }
   }
-  const answered = (control: MessageControl<Payload>, runMs: number, answer: Answer): void => {
-    const hasAnswer = typeof answer === 'boolean'
-    control.endAck(hasAnswer ? answer : undefined)
-    if (!hasAnswer) {
+
+  const answered = (control: MessageControl<Payload>, answer: Answer): void => {
+    control.endAck(answer)
+    if (typeof answer === 'boolean') {
+      if (answer) counts.finished++
+      tellAcked(client, control)
+      gone(control)
+    } else
       void settle(control, async () => {
-        await settleReturned(client, control, runMs, answer)
+        await settleReturned(client, control, answer)
         counts.finished++
       })
-      return
-    }
-    if (answer) {
-      counts.finished++
-      tellAcked(client, control, runMs)
-    }
-    gone(control)
   }
 
   /** Runs a settle to its end. What fails here ends with the lease, and the message comes again. */

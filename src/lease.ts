@@ -40,7 +40,7 @@ export type Leases = {
   /** The end of the lease moved: trusted for `leaseMs` from `sentAt`. */
   extended(held: Held, leaseMs: number, sentAt: number): void
   /** Whether a settle may still be sent. Marks the lease as lost where the trust has run out in the meantime. */
-  isTrusted(held: Held): boolean
+  isTrusted(held: Held, now?: number): boolean
   close(): void
 }
 
@@ -70,9 +70,9 @@ export function createLeases(extend: Extend): Leases {
     extended(held, leaseMs, sentAt) {
       held.trustedUntil = Math.max(held.trustedUntil, trustEnd(sentAt, leaseMs))
     },
-    isTrusted(held) {
+    isTrusted(held, now = performance.now()) {
       if (held.lost) return false
-      if (performance.now() < held.trustedUntil) return true
+      if (now < held.trustedUntil) return true
       held.group?.lose(held, ranOut)
       held.lost ??= new LeaseLostError(held.id, held.attempt, ranOut) // one that was dropped has no group
       return false

@@ -13,31 +13,29 @@ import type { MessageControl } from './message-control.js'
 export async function settleReturned(
   client: Client,
   control: MessageControl<unknown>,
-  runMs: number,
   failed?: DueqError,
 ): Promise<void> {
-  if (!control.settlement) await persist(client, control, () => control.message.ack(), failed)
-  tellAcked(client, control, runMs)
+  if (!control.settlement) await persist(client, control, () => control.verbs.ack(), failed)
+  tellAcked(client, control)
 }
 
 /** Tells that the message was acked, if it was. */
-export function tellAcked({ emit, isHeard }: Client, control: MessageControl<unknown>, runMs: number): void {
+export function tellAcked({ emit, isHeard }: Client, control: MessageControl<unknown>): void {
   if (!isHeard || control.settlement?.as !== 'acked') return
-  const { queue, id, attempt } = control.message
+  const { queue, id, attempt, runMs } = control
   emit({ type: 'message.acked', queue, id, attempt, runMs })
 }
 
 /** The handler threw: nack, unless it has settled the message itself or has lost its lease. */
 export async function settleThrown(client: Client, control: MessageControl<unknown>, error: unknown): Promise<void> {
-  const { message, settlement } = control
-  const { queue, id, attempt } = message
+  const { queue, id, attempt, settlement } = control
   let outcome: 'retry' | 'dead' | 'lost' | 'settled' | null = settlement ? 'settled' : 'lost'
   try {
     // Settled inside a transaction of the handler: if that was rolled back the attempt is still open, and the fence knows.
     if (settlement?.isInTransaction)
       outcome =
         (await persist(client, control, () => client.returns.nack(control, errorText(error), undefined))) ?? 'settled'
-    else if (!settlement && !control.lost) outcome = await persist(client, control, () => message.nack(error))
+    else if (!settlement && !control.lost) outcome = await persist(client, control, () => control.verbs.nack(error))
   } finally {
     client.emit({ type: 'message.failed', queue, id, attempt, error, outcome })
     if (outcome === 'dead') client.emit({ type: 'message.dead', queue, id, attempt, reason: 'exhausted', error })
@@ -46,9 +44,8 @@ export async function settleThrown(client: Client, control: MessageControl<unkno
 
 /** Gives the message back, which is no failure. */
 export async function giveBack(client: Client, control: MessageControl<unknown>): Promise<void> {
-  const { message } = control
-  const { queue, id, attempt } = message
-  await persist(client, control, () => message.release())
+  const { queue, id, attempt } = control
+  await persist(client, control, () => control.verbs.release())
   client.emit({ type: 'message.released', queue, id, attempt })
 }
 
@@ -73,7 +70,7 @@ async function persist<T>(
       const retryMs = Math.min(50 * 2 ** failures, 1000)
       const isHopeless = !isTransient(error) || (error.code === 'database.error' && failures >= unknownTries)
       if (isHopeless || performance.now() + retryMs >= control.trustedUntil) throw error
-      client.emit({ type: 'consumer.error', queue: control.message.queue, error, retryMs })
+      client.emit({ type: 'consumer.error', queue: control.queue, error, retryMs })
       await new Promise((resolve) => setTimeout(resolve, retryMs))
     }
   }

@@ -10,7 +10,7 @@ import { given, interval } from './text-form.js'
 export type Delivery = {
   readonly id: string
   readonly attempt: number
-  readonly payload: string
+  readonly payload: unknown
   readonly headers: string | null
   readonly priority: number
   readonly dueAtMs: number
@@ -43,6 +43,8 @@ export type Acks = { readonly ids: readonly string[]; readonly attempts: readonl
 /** What a poll gives: the messages, the time of the database, and when to look again. Instants in ms since 1970. */
 export type Polled = {
   readonly deliveries: readonly Delivery[]
+  /** JSON text of all payloads, for bounding memory. */
+  readonly payloadChars: number
   /** The time of the database at the claim. */
   readonly polledAtMs: number
   /** The end of the leases claimed. */
@@ -86,8 +88,16 @@ export function pollStatement(schema: string) {
 
 function polled(rows: readonly Row[]): Polled {
   const last = given(rows[rows.length - 1])
+  const deliveries: Delivery[] = []
+  let payloadChars = 0
+  for (let i = 0; i < rows.length - 1; i++) {
+    const row = rows[i]!
+    deliveries.push(delivery(row))
+    payloadChars += row[2]!.length
+  }
   return {
-    deliveries: rows.slice(0, -1).map(delivery),
+    deliveries,
+    payloadChars,
     leaseEndsAtMs: Number(last[10]) / 1000,
     polledAtMs: Number(last[11]) / 1000,
     nextReadyAtMs: last[12]! === null ? null : Number(last[12]) / 1000,
@@ -102,7 +112,7 @@ function delivery(row: Row): Delivery {
   return {
     id: row[0]!,
     attempt: Number(row[1] ?? 1),
-    payload: row[2]!,
+    payload: JSON.parse(row[2]!),
     headers: row[3]!,
     priority: Number(row[4]), // null is 0
     dueAtMs,

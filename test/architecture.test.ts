@@ -15,7 +15,7 @@ const layers = [
   ['settle', 'prefetch'],
   ['claim'],
   ['client', 'message-control'],
-  ['watch'],
+  ['watch', 'verbs'],
   ['agenda'],
   ['acks', 'returns', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['listener'],

@@ -34,6 +34,7 @@ function answer(nextInMs: number | null): Look {
   const now = performance.now()
   const polled = {
     deliveries: [],
+    payloadChars: 0,
     polledAtMs: now,
     leaseEndsAtMs: now,
     nextReadyAtMs: nextInMs === null ? null : now + nextInMs,

@@ -17,21 +17,25 @@ const longestMs = 2 ** 31 - 1
 export function createAlarm(run: () => unknown): Alarm {
   let armedAt = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
+  let immediate: NodeJS.Immediate | undefined
   const check = (): void => {
     const leftMs = armedAt - performance.now()
-    if (leftMs > 0) {
-      timer = setTimeout(check, Math.min(Math.max(Math.floor(leftMs), 1), longestMs)).unref()
-      return
-    }
-    armedAt = Number.POSITIVE_INFINITY
-    void run()
+    if (leftMs <= 0) {
+      armedAt = Number.POSITIVE_INFINITY
+      void run()
+    } else start(leftMs)
+  }
+  const start = (leftMs: number): void => {
+    // The shortest timer takes a millisecond; to spin for longer than this costs more than it gains (latch.ts).
+    if (leftMs < 0.2) immediate = setImmediate(check).unref()
+    else timer = setTimeout(check, Math.min(Math.max(Math.floor(leftMs), 1), longestMs)).unref()
   }
   const set = (at: number): void => {
     if (at === armedAt) return
     clearTimeout(timer)
+    clearImmediate(immediate)
     armedAt = at
-    if (at < Number.POSITIVE_INFINITY)
-      timer = setTimeout(check, Math.min(Math.max(Math.floor(at - performance.now()), 1), longestMs)).unref()
+    if (at < Number.POSITIVE_INFINITY) start(at - performance.now())
   }
   return {
     arm(at) {

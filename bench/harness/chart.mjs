@@ -44,6 +44,7 @@ function bars({ title, metrics: [name = ''], rows }) {
   for (const variant of variants) {
     parts.push(`<text class="variant" x="8" y="${y}">${inXml(variant)}</text>`)
     y += 8
+    const top = y
     for (const row of rows.filter((one) => one.variant === variant)) {
       const figure = row.figures[name]
       const isKnown = figure && Number.isFinite(figure.median)
@@ -65,14 +66,12 @@ function bars({ title, metrics: [name = ''], rows }) {
       }
       y += rowHeight
     }
+    parts.push(`<line class="axis" x1="${left}" x2="${left}" y1="${top}" y2="${y}"/>`)
     y += 24
   }
   const way = better === 'lower' ? 'less is better' : better === 'higher' ? 'more is better' : ''
   const caption = `${label}${unit && unit !== '/s' ? ` (${unit})` : ''}, ${way}; median, with the line from lowest to highest round`
-  return frame(title, caption, y - 8, [
-    `<line class="axis" x1="${left}" x2="${left}" y1="46" y2="${y - 22}"/>`,
-    ...parts,
-  ])
+  return frame(title, caption, y - 8, parts)
 }
 
 /** @param {import('./rounds.mjs').Measured} measured */
@@ -84,14 +83,13 @@ function lines({ title, chart, rows }) {
   const [mostX, mostY] = [0, 1].map((i) => Math.max(...all.map((point) => point[i] ?? 0), 1))
   const x = (/** @type {number} */ value) => 60 + (value / Number(mostX)) * (width - 60 - 150)
   const y = (/** @type {number} */ value) => bottom - (value / (Number(mostY) * 1.1)) * (bottom - top)
-  const grid = [0, 0.25, 0.5, 0.75, 1]
-    .map((part) => part * Number(mostY))
-    .map((value) =>
-      [
-        `<line class="axis" opacity="0.4" x1="60" x2="${width - 150}" y1="${round(y(value))}" y2="${round(y(value))}"/>`,
-        `<text class="faint" x="52" y="${round(y(value)) + 4}" text-anchor="end">${text(value)}</text>`,
-      ].join(''),
-    )
+  const step = roundStep(Number(mostY) / 4)
+  const grid = Array.from({ length: Math.floor(Number(mostY) / step) + 1 }, (_, i) => i * step).map((value) =>
+    [
+      `<line class="axis" opacity="0.4" x1="60" x2="${width - 150}" y1="${round(y(value))}" y2="${round(y(value))}"/>`,
+      `<text class="faint" x="52" y="${round(y(value)) + 4}" text-anchor="end">${text(value)}</text>`,
+    ].join(''),
+  )
   let lastLabel = Number.NEGATIVE_INFINITY
   const curves = drawn
     .toSorted((a, b) => (b.points.at(-1)?.[1] ?? 0) - (a.points.at(-1)?.[1] ?? 0))
@@ -119,6 +117,12 @@ function frame(title, caption, height, parts) {
     ...parts,
     '</svg>\n',
   ].join('\n')
+}
+
+/** A step for an axis: 1, 2 or 5 of a power of ten. @param {number} least */
+function roundStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least))
+  return power * ([1, 2, 5].find((one) => one * power >= least) ?? 10)
 }
 
 /** @param {number} value */

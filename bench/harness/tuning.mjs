@@ -5,6 +5,9 @@ import { openStage } from './stage.mjs'
 /** What a short drain takes: enough to tell batches and connections apart. */
 const messages = 20_000
 
+/** Scenarios where batches and connections of consumers decide. */
+const tunedFor = new Set(['drain', 'future', 'held', 'mixed', 'memory', 'payloads'])
+
 /**
  * Gives what was found by the name of the system. Nothing is tuned for a quick run, or where no scenario drains.
  * @param {readonly import('../contract.js').System[]} systems @param {readonly import('./scenario.js').Scenario[]} scenarios
@@ -14,14 +17,19 @@ const messages = 20_000
 export async function tuneSystems(systems, scenarios, server, { isQuick, print }) {
   /** @type {Map<string, unknown>} */
   const found = new Map()
-  const isNeeded = scenarios.some(({ metrics }) => metrics.includes('clientUs'))
+  const isNeeded = scenarios.some(({ name }) => tunedFor.has(name))
   if (isQuick || !isNeeded) return found
+  /** Systems that share a way of tuning share what it found. @type {Map<unknown, unknown>} */
+  const byWay = new Map()
   for (const system of new Set(systems)) {
-    if (!system.tune || found.has(system.name)) continue
-    print(`Tuning ${system.name} …`)
-    const tuned = await system.tune((candidate, processes) => drained(system, candidate, processes, server))
-    print(`  ${system.describeTuned?.(tuned) ?? JSON.stringify(tuned)}`)
-    found.set(system.name, tuned)
+    if (!system.tune) continue
+    if (!byWay.has(system.tune)) {
+      print(`Tuning ${system.name} …`)
+      const tuned = await system.tune((candidate, processes) => drained(system, candidate, processes, server))
+      print(`  ${system.describeTuned?.(tuned) ?? JSON.stringify(tuned)}`)
+      byWay.set(system.tune, tuned)
+    }
+    found.set(system.name, byWay.get(system.tune))
   }
   return found
 }

@@ -121,30 +121,35 @@ export function createFloor({ name, notifies, settings }) {
     /** Its inserts notify always, or never. */
     async announce() {},
 
-    async tune(drain) {
-      /** @param {number} processes */
-      const best = async (processes) => {
-        const found = []
-        for (const batch of [100, 500, 1000])
-          for (const connections of [1, 2, 4]) {
-            const tuned = { batch, connections }
-            found.push({ tuned, rate: await drain({ one: tuned, many: tuned }, processes) })
-          }
-        return found.toSorted((a, b) => b.rate - a.rate)[0]?.tuned
-      }
-      return { one: await best(1), many: await best(4) }
-    },
-
-    describeTuned(tuned) {
-      const { one, many } = /** @type {{ one: Tuned, many: Tuned }} */ (tuned)
-      /** @param {Tuned} best */
-      const text = ({ batch, connections }) => `batches of ${batch} on ${connections} connection(s)`
-      return `drains with ${text(one)}; with 4 processes ${text(many)} each`
-    },
+    tune,
+    describeTuned,
   }
 }
 
 // --- internal ---
+
+/** @type {NonNullable<import('../../contract.js').System['tune']>} */
+async function tune(drain) {
+  /** @param {number} processes */
+  const best = async (processes) => {
+    const found = []
+    for (const batch of [100, 500, 1000])
+      for (const connections of [1, 2, 4]) {
+        const tuned = { batch, connections }
+        found.push({ tuned, rate: await drain({ one: tuned, many: tuned }, processes) })
+      }
+    return found.toSorted((a, b) => b.rate - a.rate)[0]?.tuned
+  }
+  return { one: await best(1), many: await best(4) }
+}
+
+/** @param {unknown} tuned */
+function describeTuned(tuned) {
+  const { one, many } = /** @type {{ one: Tuned, many: Tuned }} */ (tuned)
+  /** @param {Tuned} best */
+  const text = ({ batch, connections }) => `batches of ${batch} on ${connections} connection(s)`
+  return `drains with ${text(one)}; with 4 processes ${text(many)} each`
+}
 
 /** The floor has no table of queues: the number stands for the name. @param {string} queue */
 function queueId(queue) {

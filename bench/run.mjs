@@ -21,26 +21,36 @@ await installPeers(options.systems)
 const { systems, leftOut } = await loadChosen(options.systems)
 
 const stopping = new AbortController()
+const { signal } = stopping
 process.once('SIGINT', () => stopping.abort(new Error('interrupted')))
 process.once('SIGTERM', () => stopping.abort(new Error('terminated')))
 
-const measured = await runAll({ ...options, systems, scenarios, signal: stopping.signal, print: console.log })
-const result = {
-  startedAt: startedAt.toISOString(),
-  minutes: Math.round((Date.now() - startedAt.getTime()) / 6000) / 10,
-  isQuick: options.isQuick,
-  rounds: options.rounds,
-  machine: machine(),
-  leftOut,
-  ...measured,
-}
-
 mkdirSync(out, { recursive: true })
-writeFileSync(join(out, 'results.json'), `${JSON.stringify(result, rounded, 1)}\n`)
-writeFileSync(join(out, 'results.md'), markdownOf(result))
-for (const scenario of result.scenarios) writeFileSync(join(out, `${scenario.name}.svg`), svgOf(scenario))
+const result = written(
+  await runAll({ ...options, systems, scenarios, signal, print: console.log, onScenario: written }),
+)
 console.log(`\n${markdownOf(result)}\nWritten to ${out}.`)
-if (stopping.signal.aborted || result.failures.length > 0) process.exitCode = 1
+if (signal.aborted || result.failures.length > 0) process.exitCode = 1
+
+/**
+ * A long run that is ended leaves what it has.
+ * @param {Awaited<ReturnType<typeof runAll>>} measured
+ */
+function written(measured) {
+  const result = {
+    startedAt: startedAt.toISOString(),
+    minutes: Math.round((Date.now() - startedAt.getTime()) / 6000) / 10,
+    isQuick: options.isQuick,
+    rounds: options.rounds,
+    machine: machine(),
+    leftOut,
+    ...measured,
+  }
+  writeFileSync(join(out, 'results.json'), `${JSON.stringify(result, rounded, 1)}\n`)
+  writeFileSync(join(out, 'results.md'), markdownOf(result))
+  for (const scenario of result.scenarios) writeFileSync(join(out, `${scenario.name}.svg`), svgOf(scenario))
+  return result
+}
 
 /** @param {string} _ @param {unknown} value */
 function rounded(_, value) {

@@ -16,15 +16,26 @@ import { tuneSystems } from './tuning.mjs'
  * }} Options
  */
 
-/** @param {Options & { systems: readonly System[], scenarios: readonly Scenario[] }} options */
-export async function runAll({ systems, scenarios, ...options }) {
+/**
+ * Gives everything; `onScenario` gets what there is after each scenario.
+ * @param {Options & { systems: readonly System[], scenarios: readonly Scenario[], onScenario: (soFar: any) => void }} options
+ */
+export async function runAll({ systems, scenarios, onScenario, ...options }) {
   const server = await startServer()
   const redis = systems.some(({ needs }) => needs === 'redis') ? await startRedis() : undefined
   /** @type {Failure[]} */
   const failures = []
+  /** @type {import('./rounds.mjs').Measured[]} */
   const results = []
   /** @type {Record<string, ReturnType<typeof described>>} */
   const used = {}
+  const soFar = () => ({
+    server: { version: server.version, settings: server.settings },
+    redis: redis && { version: redisVersion(), settings: redisSettings },
+    systems: used,
+    scenarios: results,
+    failures,
+  })
   try {
     const taking = await Promise.all(scenarios.map((scenario) => withFloors(systems, scenario)))
     const tuned = await tuneSystems(taking.flat(), scenarios, server, options)
@@ -33,18 +44,13 @@ export async function runAll({ systems, scenarios, ...options }) {
       const chosen = /** @type {System[]} */ (taking[i])
       for (const system of chosen) used[system.name] = described(system, tuned.get(system.name))
       results.push(await runScenario(scenario, chosen, { ...options, server, redis, tuned, failures }))
+      onScenario(soFar())
     }
   } finally {
     await redis?.stop()
     await server.stop()
   }
-  return {
-    server: { version: server.version, settings: server.settings },
-    redis: redis && { version: redisVersion(), settings: redisSettings },
-    systems: used,
-    scenarios: results,
-    failures,
-  }
+  return soFar()
 }
 
 // --- internal ---

@@ -51,12 +51,16 @@ export function ratio(row, other, metric) {
   return median(own.map((value, i) => value / (others[i] ?? Number.NaN)))
 }
 
-/** The best peer of a variant. @param {readonly Row[]} rows @param {string} metric */
-export function bestPeer(rows, metric) {
-  const sign = metrics[metric]?.better === 'lower' ? 1 : -1
-  return rows
-    .filter((row) => row.kind === 'peer' && !Number.isNaN(row.figures[metric]?.median ?? Number.NaN))
-    .toSorted((a, b) => sign * ((a.figures[metric]?.median ?? 0) - (b.figures[metric]?.median ?? 0)))[0]
+/**
+ * The best peers of a variant: of all, and where that is none on PostgreSQL, of those that are as well.
+ * @param {readonly Row[]} rows @param {string} metric
+ */
+export function bestPeers(rows, metric) {
+  const best = bestPeer(rows, metric)
+  const onPostgres = rows.filter(({ needs }) => needs === 'postgres')
+  return [best, best?.needs === 'postgres' ? undefined : bestPeer(onPostgres, metric)].filter(
+    (row) => row !== undefined,
+  )
 }
 
 /** @param {number} value @param {number} [digits] */
@@ -66,6 +70,14 @@ export function text(value, digits = 0) {
 }
 
 // --- internal ---
+
+/** @param {readonly Row[]} rows @param {string} metric */
+function bestPeer(rows, metric) {
+  const sign = metrics[metric]?.better === 'lower' ? 1 : -1
+  return rows
+    .filter((row) => row.kind === 'peer' && !Number.isNaN(row.figures[metric]?.median ?? Number.NaN))
+    .toSorted((a, b) => sign * ((a.figures[metric]?.median ?? 0) - (b.figures[metric]?.median ?? 0)))[0]
+}
 
 /** @param {Measured} measured */
 function section(measured) {
@@ -84,7 +96,7 @@ function section(measured) {
 function variantTable({ rows, metrics: names, floors, baseline }, variant) {
   const found = rows.filter((row) => row.variant === variant)
   const [main = ''] = names
-  const best = bestPeer(found, main)
+  const best = bestPeers(found, main)
   const presentFloors = found.filter((row) => row.kind === 'floor' && floors.includes(row.system))
   const isCompared = baseline !== undefined && variant !== baseline
   const shown = names.filter((name) => found.some((row) => Number.isFinite(row.figures[name]?.median)))
@@ -92,14 +104,14 @@ function variantTable({ rows, metrics: names, floors, baseline }, variant) {
     'system',
     ...shown.map(labelOf),
     ...presentFloors.map((floor) => `${labelOf(main)} to ${floor.system}`),
-    ...(best ? [`to best peer (${best.system})`] : []),
+    ...best.map((peer, i) => `to best peer${i > 0 ? ' on PostgreSQL' : ''} (${peer.system})`),
     ...(isCompared ? shown.slice(0, 2).map((name) => `${labelOf(name)} to ${baseline}`) : []),
   ]
   const body = found.map((row) => [
     row.system,
     ...shown.map((name) => figureText(row, name)),
     ...presentFloors.map((floor) => text(ratio(row, floor, main), 2)),
-    ...(best ? [text(ratio(row, best, main), 2)] : []),
+    ...best.map((peer) => text(ratio(row, peer, main), 2)),
     ...(isCompared
       ? shown.slice(0, 2).map((name) => {
           const base = rows.find((one) => one.system === row.system && one.variant === baseline)

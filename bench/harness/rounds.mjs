@@ -10,7 +10,7 @@ import { openStage } from './stage.mjs'
  * @typedef {import('./scenario.js').Finding} Finding
  * @typedef {import('./scenario.js').Params} Params
  * @typedef {import('./server.mjs').Server} Server
- * @typedef {{ system: string, kind: string, variant: string, findings: Finding[], figures: Record<string, ReturnType<typeof spread>> }} Row
+ * @typedef {{ system: string, kind: string, needs: string, variant: string, findings: Finding[], figures: Record<string, ReturnType<typeof spread>> }} Row
  * @typedef {Awaited<ReturnType<typeof runScenario>>} Measured
  * @typedef {import('./interleave.mjs').Options & {
  *   server: Server, redis: Awaited<ReturnType<typeof import('./redis.mjs').startRedis>> | undefined,
@@ -121,7 +121,7 @@ async function runOnce(scenario, system, params, group, { server, redis, tuned }
 function rowOf(rows, system, variant) {
   const found = rows.find((row) => row.system === system.name && row.variant === variant)
   if (found) return found
-  const row = { system: system.name, kind: system.kind, variant, findings: [], figures: {} }
+  const row = { system: system.name, kind: system.kind, needs: system.needs, variant, findings: [], figures: {} }
   rows.push(row)
   return row
 }

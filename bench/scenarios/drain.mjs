@@ -4,7 +4,7 @@ import { drain } from '../harness/draining.mjs'
 /** @type {import('../harness/scenario.js').Scenario} */
 export default {
   name: 'drain',
-  title: 'Drain of 100,000 messages',
+  title: 'Drain of a full queue',
   floors: ['floor'],
   metrics: ['rate', 'serverUs', 'clientUs', 'handled'],
   params: { processes: [1, 4], count: 100_000, bytes: 100, limitSeconds: 60 },

@@ -7,12 +7,12 @@ import { costs } from '../harness/metrics.mjs'
 /** @type {import('../harness/scenario.js').Scenario} */
 export default {
   name: 'memory',
-  title: 'Memory over 1 million messages',
+  title: 'Memory of a consumer over many messages',
   floors: ['floor'],
   metrics: ['growth', 'secondTenth', 'lastTenth', 'rate', 'serverUs', 'clientUs', 'handled'],
   params: { count: 1_000_000, samples: 1000, bytes: 100, limitSeconds: 120 },
   quick: { count: 20_000, samples: 100, limitSeconds: 20 },
-  about: 'One process drains 1 million messages of 100 B with a no-op handler; resident memory by messages handled.',
+  about: 'One process drains messages of 100 B with a no-op handler; resident memory by messages handled.',
   chart: { x: 'messages handled (thousands)', y: 'resident memory (MB)' },
 
   groups: () => [{ variant: 'one process' }],

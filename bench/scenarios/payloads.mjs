@@ -6,7 +6,7 @@ import { costs } from '../harness/metrics.mjs'
 /** @type {import('../harness/scenario.js').Scenario} */
 export default {
   name: 'payloads',
-  title: 'Payloads of 1.5 kB, 10 kB and 200 kB',
+  title: 'Larger payloads',
   floors: ['floor'],
   metrics: ['rate', 'enqueueRate', 'serverUs', 'clientUs', 'handled'],
   params: {

@@ -13,22 +13,20 @@ export default {
   settings:
     'concurrency 100, removeOnComplete, ioredis; Redis with appendonly yes, appendfsync everysec, noeviction (docs.bullmq.io/guide/going-to-production); addBulk for bulk',
   needs: 'redis',
+  skips: { held: 'a snapshot held in PostgreSQL keeps nothing in Redis' },
 
   async setup() {},
 
-  async backlog(context, { count, delayMs, payload }) {
-    const { Queue } = await import('bullmq')
-    const queue = new Queue(context.queue, { connection: address(context.redisUrl) })
-    const piece = 2000
-    for (let from = 0; from < count; from += piece)
-      await queue.addBulk(
-        Array.from({ length: Math.min(piece, count - from) }, (_, i) => ({
-          name: 'message',
-          data: payload,
-          opts: { removeOnComplete: true, removeOnFail: true, ...(delayMs > 0 && { delay: delayMs + from + i }) },
-        })),
-      )
-    await queue.close()
+  async backlog({ redisUrl, queue }, { count, delayMs, payload }) {
+    const { Redis } = await import('ioredis')
+    const redis = new Redis(address(redisUrl))
+    const piece = 10_000
+    for (let from = 0; from < count; from += piece) {
+      const size = Math.min(piece, count - from)
+      const delay = delayMs > 0 ? delayMs + from : 0
+      await redis.eval(fillScript, 0, `bull:${queue}:`, size, Date.now(), delay, JSON.stringify(payload))
+    }
+    await redis.quit()
   },
 
   async isEmpty({ redisUrl, queue: name }) {
@@ -45,6 +43,34 @@ export default {
 }
 
 // --- internal ---
+
+/**
+ * Adds jobs as `add` would, without the events nobody reads here. A million by `addBulk` takes most of a minute, ten
+ * million longer than the measurement.
+ */
+const fillScript = `
+  local prefix, size, now, delay, data = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+  local last = redis.call('incrby', prefix .. 'id', size)
+  local opts = '{"removeOnComplete":true,"removeOnFail":true,"attempts":0'
+  for i = 1, size do
+    local id = string.format('%.0f', last - size + i)
+    if delay > 0 then
+      local due = string.format('%.0f', delay + i)
+      redis.call('hset', prefix .. id, 'name', 'message', 'data', data, 'opts', opts .. ',"delay":' .. due .. '}',
+        'timestamp', ARGV[3], 'delay', due, 'priority', '0')
+      redis.call('zadd', prefix .. 'delayed', string.format('%.0f', (now + delay + i) * 4096), id)
+    else
+      redis.call('hset', prefix .. id, 'name', 'message', 'data', data, 'opts', opts .. '}',
+        'timestamp', ARGV[3], 'delay', '0', 'priority', '0')
+      redis.call('lpush', prefix .. 'wait', id)
+    end
+  end
+  if delay > 0 then
+    local soonest = redis.call('zrange', prefix .. 'delayed', 0, 0, 'withscores')[2]
+    redis.call('zadd', prefix .. 'marker', string.format('%.0f', soonest / 4096), '1')
+  else
+    redis.call('zadd', prefix .. 'marker', 0, '0')
+  end`
 
 /** @param {string | undefined} redisUrl */
 function address(redisUrl) {

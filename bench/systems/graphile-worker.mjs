@@ -35,7 +35,7 @@ export default {
   },
 
   async producer({ url, queue }, { connections, callers, isTransactional }) {
-    const max = connections ?? Math.min(callers, 32)
+    const max = connections ?? Math.min(callers, 10)
     if (isTransactional)
       return inTransactions(
         url,

@@ -28,10 +28,11 @@ export default {
     await once(context.url, ownWrites)
   },
 
-  async producer(context, { connections, callers, isTransactional }) {
+  async producer(context, { connections, isTransactional }) {
     const { url, queue } = context
-    const max = connections ?? Math.max(10, Math.min(callers, 32))
-    const { value, close } = await lendBoss(`producer ${max}`, context, max)
+    const max = connections ?? 10
+    const key = connections === undefined ? 'producer' : Symbol('own')
+    const { value, close } = await lendBoss(key, context, { max, supervise: false, schedule: false })
     const { boss } = value
     if (isTransactional) {
       const producer = await inTransactions(
@@ -91,11 +92,11 @@ function instant(delayMs) {
 
 /**
  * @param {import('../contract.js').Context} context
- * @param {number} [max]
+ * @param {object} [options]
  */
-async function openBoss({ url }, max = 10) {
+async function openBoss({ url }, options) {
   const { PgBoss } = await import('pg-boss')
-  const boss = new PgBoss({ connectionString: url, max, useListenNotify: true })
+  const boss = new PgBoss({ connectionString: url, ...options })
   boss.on('error', (error) => console.error(error))
   await boss.start()
   return { boss, close: () => boss.stop() }
@@ -110,7 +111,7 @@ async function openBoss({ url }, max = 10) {
  */
 async function openWork(context, queue, onMessage, batchSize, onClaim) {
   if (onClaim) timeStatements((text) => /\bSKIP LOCKED\b/.test(text) && text.includes(`'active'`), onClaim)
-  const { value, close } = await lendBoss('consumer', context)
+  const { value, close } = await lendBoss('consumer', context, { useListenNotify: true })
   const options = {
     batchSize,
     localConcurrency: 2,

@@ -72,7 +72,8 @@ export function createBullmq({ open, concurrency: best, timeClaims }) {
     /** @param {Context} context @param {import('../../contract.js').ProducerOptions} options */
     async producer(context, { connections, callers }) {
       const max = connections ?? Math.min(callers, 32)
-      const { value, close } = await lendQueue(`${max}`, context, max)
+      const isOwn = connections !== undefined
+      const { value, close } = await lendQueue(isOwn ? Symbol('own') : 'shared', context, max)
       const { queue } = value
       return {
         /** @param {import('../../contract.js').Payload} payload @param {{ delayMs?: number }} [options] */

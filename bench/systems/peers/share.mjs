@@ -7,10 +7,10 @@
  * @param {(context: import('../../contract.js').Context, ...rest: any[]) => Promise<T>} open
  */
 export function share(open) {
-  /** @type {Map<string, { users: number, opened: Promise<T> }>} */
+  /** @type {Map<unknown, { users: number, opened: Promise<T> }>} */
   const entries = new Map()
   /**
-   * @param {string} key
+   * @param {unknown} key what is equal is shared
    * @param {Parameters<typeof open>} args
    * @returns {Promise<{ value: T, close: () => Promise<void> }>}
    */

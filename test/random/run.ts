@@ -242,6 +242,8 @@ function createActor({ test, proxy, clients, watch, served, journal: { records, 
         return
       }
       case 'reschedule': {
+        // It may come right after an enqueue that is not answered yet.
+        for (let i = 0; !recent.get(name)![act.nth] && i < 100; i++) await delay(20)
         const found = recent.get(name)![act.nth]
         if (!found) return
         const at = dueAt(act.delayMs)

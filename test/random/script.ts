@@ -2,11 +2,12 @@
  * What happens in a random run, as plain data: who consumes when, who enqueues, whose transaction stays open, what is lost.
  * Times are milliseconds of the run.
  *
- *   announced   many queues that nobody has used yet, each with a consumer that comes while a transaction is open: whoever goes
- *               to sleep must be woken by producers that began before and commit after
- *   woken       few queues with everything that may happen to messages; the poll interval is an hour, so nothing but a
- *               notification, or what a look has said, brings anybody back
- *   polled      the same where notifications are lost on the way, or nobody listens, and the clock of the database travels
+ *   quiet    many queues with a consumer that sleeps or is about to, and one thing that happens: a transaction that began before
+ *            it slept and ends after, a retry, a redrive, a queue that resumes. Whatever wakes too few is not hidden by others
+ *   woken    few queues with everything that may happen to messages
+ *   polled   the same where notifications are lost on the way, or nobody listens, and the clock of the database travels
+ *
+ * But for `polled` the poll interval is an hour: nothing but a notification, or what a look has said, brings anybody back.
  */
 import fc from 'fast-check'
 
@@ -79,10 +80,14 @@ const keyless = draft.map((given): Draft => ({ ...given, dedupKey: null }))
 const isolation = fc.constantFrom<Isolation>('read committed', 'read committed', 'repeatable read')
 const end = fc.constantFrom<'commit' | 'rollback'>('commit', 'commit', 'commit', 'rollback')
 
-// --- announced ---
+// --- quiet ---
 
-/** A consumer and a transaction on one queue; which comes first is a matter of milliseconds. */
-const encounter = fc
+type OnQueue = (queue: number) => readonly Act[]
+
+const stays = { act: 'consume', concurrency: 10, forMs: hourMs } as const
+
+/** A consumer and a transaction; which comes first is a matter of milliseconds. */
+const encounter: fc.Arbitrary<OnQueue> = fc
   .record({
     consumeAt: fc.integer({ min: 50, max: 400 }),
     beginBefore: fc.integer({ min: -40, max: 50 }),
@@ -93,18 +98,49 @@ const encounter = fc
     draft: keyless,
     client: fc.nat(2),
   })
-  .map(({ consumeAt, beginBefore, client, draft: one, ...transaction }) => (queue: number): Act[] => [
-    { at: consumeAt, queue, act: 'consume', client, concurrency: 10, forMs: hourMs },
+  .map(({ consumeAt, beginBefore, client, draft: one, ...transaction }) => (queue) => [
+    { at: consumeAt, queue, client, ...stays },
     { at: consumeAt - beginBefore, queue, act: 'transaction', drafts: [one], ...transaction },
   ])
 
-export const announced: fc.Arbitrary<Script> = fc
-  .array(encounter, { minLength: 24, maxLength: 24 })
-  .map((encounters) => ({
-    queueCount: encounters.length,
+const plain: Draft = { does: 'return', workMs: 0, delayMs: 0, priority: 0, dedupKey: null }
+const soon = fc.constantFrom(0, 3, 40, 300, 1_500)
+
+/** What happens to one message, or a few, while the consumer sleeps. */
+const incident: fc.Arbitrary<readonly (Omit<Act, 'queue'> & Partial<Act>)[]> = fc.oneof(
+  fc
+    .tuple(fc.array(keyless, { minLength: 1, maxLength: 12 }), fc.constantFrom(0, 1, 3, 8))
+    .map(([drafts, gapMs]) => [{ at: 0, act: 'enqueue' as const, drafts, gapMs }]),
+  fc
+    .constantFrom<Does>('throw', 'nack', 'release', 'ack and roll back')
+    .map((does) => [{ at: 0, act: 'enqueue' as const, drafts: [{ ...plain, does }], gapMs: 0 }]),
+  soon.map((delayMs) => [
+    { at: 0, act: 'enqueue' as const, drafts: [{ ...plain, delayMs: hourMs }], gapMs: 0 },
+    { at: 200, act: 'reschedule' as const, nth: 0, delayMs },
+  ]),
+  soon.map((delayMs) => [
+    { at: 0, act: 'pause' as const, forMs: 400 },
+    { at: 200, act: 'enqueue' as const, drafts: [{ ...plain, delayMs }], gapMs: 0 },
+  ]),
+  fc.constant([
+    { at: 0, act: 'enqueue' as const, drafts: [{ ...plain, does: 'deadLetter' as const }], gapMs: 0 },
+    { at: 500, act: 'redrive' as const },
+  ]),
+)
+const asleep: fc.Arbitrary<OnQueue> = fc
+  .record({ startAt: fc.integer({ min: 500, max: 1_200 }), client: fc.nat(2), incident })
+  .map(({ startAt, client, incident: acts }) => (queue) => [
+    { at: 0, queue, client, ...stays },
+    ...acts.map((one) => ({ ...one, at: startAt + one.at, queue }) as Act),
+  ])
+
+export const quiet: fc.Arbitrary<Script> = fc
+  .array(fc.oneof(encounter, asleep), { minLength: 36, maxLength: 36 })
+  .map((drawn) => ({
+    queueCount: drawn.length,
     pollMs: hourMs,
     isWoken: true,
-    acts: encounters.flatMap((acts, queue) => acts(queue)),
+    acts: drawn.flatMap((acts, queue) => acts(queue)),
   }))
 
 // --- woken, polled ---

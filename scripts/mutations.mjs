@@ -224,6 +224,89 @@ const mutations = [
     'test/consumer',
     'any',
   ],
+  [
+    'a batch of nacks waits for locked rows',
+    3,
+    'migrations/0005_settle.sql',
+    'm.leased_by is not null\n       for update skip locked;',
+    'm.leased_by is not null\n       for update;',
+    'test/sql/return-many.test.ts',
+  ],
+  [
+    'a batch of nacks has one back-off',
+    1,
+    'migrations/0005_settle.sql',
+    'v_ready_at := v_now + _retry_delay(v_queue, v_failures);\n    end if;\n    update messages m\n       set ready_at = v_ready_at, ready_since = null, leased_by = null,\n           failures',
+    'v_ready_at := v_now + v_queue.backoff_base;\n    end if;\n    update messages m\n       set ready_at = v_ready_at, ready_since = null, leased_by = null,\n           failures',
+    'test/sql/return-many.test.ts',
+  ],
+  [
+    'a batch of nacks has no end of the budget',
+    3,
+    'migrations/0005_settle.sql',
+    'if is_failure and v_failures >= v_queue.max_attempts then',
+    'if false then',
+    'test/sql/return-many.test.ts',
+  ],
+  [
+    'a busy message counts as nacked',
+    3,
+    'src/returns.ts',
+    "if (said !== 'busy') return said",
+    'return said',
+    'test/client/returns.test.ts',
+  ],
+  [
+    'one bad message fails its batch',
+    3,
+    'src/returns.ts',
+    'items.length === 1 || !isAboutItems(cause)',
+    'true',
+    'test/client/returns.test.ts',
+  ],
+  [
+    'close() forgets what was called before',
+    3,
+    'src/connect.ts',
+    'await client.returns.flush(deadline)',
+    'void deadline',
+    'test/client/returns.test.ts',
+  ],
+  [
+    'settles wait behind everything else',
+    3,
+    'src/pool.ts',
+    'const line = waitingAhead.size > 0 ? waitingAhead : waiting',
+    'const line = waiting.size > 0 ? waiting : waitingAhead',
+    'test/client/returns.test.ts',
+  ],
+  [
+    'a batch of nacks wakes nobody',
+    6,
+    'migrations/0005_settle.sql',
+    'perform _wake(q, w.ready_at, v_now) from',
+    'perform q.id from',
+    'test/random',
+    'any',
+  ],
+  [
+    'a queue that resumes wakes nobody',
+    6,
+    'migrations/0006_operate.sql',
+    'perform _wake(v_queue, v_now, v_now);\n  return true;',
+    'return true;',
+    'test/random',
+    'any',
+  ],
+  [
+    'reschedule wakes nobody',
+    6,
+    'migrations/0006_operate.sql',
+    'perform _wake(v_queue, v_due_at, v_now);',
+    'null;',
+    'test/random',
+    'any',
+  ],
 ]
 
 const root = join(fileURLToPath(import.meta.url), '../..')
@@ -264,7 +347,7 @@ try {
         `--outputFile=${report}`,
       ],
       // A failure is enough: it need not be shrunk.
-      { cwd: copy, env: { ...process.env, DUEQ_MODEL_SHRINK: 'off' } },
+      { cwd: copy, env: { ...process.env, DUEQ_MODEL_SHRINK: 'off', DUEQ_RANDOM_RUNS: '3' } },
     )
     writeFileSync(path, original)
     const results = JSON.parse(readFileSync(report, 'utf8')).testResults.flatMap(

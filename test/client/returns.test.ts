@@ -89,7 +89,7 @@ it.each([
   ['nack', (message: Message) => message.nack('failed')],
   ['release', (message: Message) => message.release({ delay: '1h' })],
 ] as const)(
-  'an open transaction that holds one row delays no other %s, extension or ack, on one connection even, and that one comes after it',
+  'promise 3i: an open transaction that holds one row delays no other %s, extension or ack, on one connection even, and that one comes after it',
   async (_, settle) => {
     const dueq = test.anotherByUrl({ url: test.url, max: 1 })
     const [busy, ...others] = await claimed(dueq, 5)
@@ -111,7 +111,7 @@ it.each([
   },
 )
 
-it('a message whose row stays held until its lease ends is refused with lock.timeout', async () => {
+it('promise 3i: a message whose row stays held until its lease ends is refused with lock.timeout', async () => {
   const { name } = await test.queue({ lease: '1s' })
   await test.dueq.queue(name).enqueue(1)
   const [message] = await test.dueq.queue(name).dequeue()
@@ -121,7 +121,7 @@ it('a message whose row stays held until its lease ends is refused with lock.tim
   expect(await codeOf(message!.nack('failed'))).toBe('lock.timeout')
 })
 
-it('a message that the database refuses fails alone, its neighbours in the batch are settled', async () => {
+it('promise 3i: a message that the database refuses fails alone, its neighbours in the batch are settled', async () => {
   const undo = await onUpdate('3', `raise exception 'not this one'`)
   try {
     const messages = await claimed(test.dueq, 6)
@@ -133,7 +133,7 @@ it('a message that the database refuses fails alone, its neighbours in the batch
   }
 })
 
-it('a connection that is killed takes along the batch in flight, whose outcome is unknown, and not the one behind it', async () => {
+it('promise 3: a connection that is killed takes along the batch in flight, whose outcome is unknown, and not the one behind it', async () => {
   const undo = await onUpdate('0', 'perform pg_sleep(60)')
   try {
     const dueq = test.anotherByUrl({ url: test.url, max: 2 })
@@ -155,7 +155,7 @@ it('a connection that is killed takes along the batch in flight, whose outcome i
   }
 })
 
-it('close() sends what was called before it', async () => {
+it('promise 3: close() sends what was called before it', async () => {
   const dueq = test.anotherByUrl({ url: test.url, max: 1 })
   const messages = await claimed(dueq, 20)
   const settling = Promise.all(messages.map((message, i) => (i % 2 ? message.nack('last words') : message.release())))
@@ -164,7 +164,7 @@ it('close() sends what was called before it', async () => {
   expect(new Set(await statesOf(messages))).toEqual(new Set(['delayed', 'ready']))
 })
 
-it('with every connection busy and hundreds of statements waiting for one, an extension and a settle are next', async () => {
+it('promise 3i: with every connection busy and hundreds of statements waiting for one, an extension and a settle are next', async () => {
   const dueq = test.anotherByUrl({ url: test.url, max: 1 })
   const [kept, failed] = await claimed(dueq, 2)
   const { name } = await test.queue()

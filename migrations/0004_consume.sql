@@ -95,17 +95,85 @@ begin
 end
 $$;
 
--- poll: claims up to `max` ready messages under a lease, and says when to look again. What a consumer calls.
+-- _ack_at_once: deletes what these (id, attempt) hold, if it can have all of them.
+-- Taking the rows with skip locked first, as ack_many does, costs as much again as deleting them. So this tries, and undoes
+-- what it did where one is refused, or locked by another transaction for more than a millisecond.
+-- Changes: messages. Locks: the rows it deletes. Returns: whether all are acked; nothing is changed where not.
+create function _ack_at_once(ids bigint[], attempts integer[]) returns boolean
+language plpgsql volatile
+set lock_timeout = '1ms'
+as $$
+#variable_conflict use_column
+declare
+  v_ids bigint[];
+  v_attempts integer[];
+begin
+  with gone as (
+    delete from messages m where m.id = any(ids) and m.leased_by is not null returning m.id, m.attempt
+  )
+  select array_agg(g.id), array_agg(g.attempt) into v_ids, v_attempts from gone g;
+  if v_ids = ids and v_attempts = attempts then
+    return true;
+  end if;
+  raise sqlstate 'DQ000';
+exception
+  when lock_not_available or deadlock_detected or sqlstate 'DQ000' then
+    return false;
+end
+$$;
+
+-- _announce: tells producers that consumers sleep from now on and want to be woken.
+-- Changes: queues.sleepers_until. Locks: the row of the queue, without waiting for it.
+-- Returns: until when; null where another transaction has the row.
+create function _announce(queue_id integer, sleepers_until timestamptz) returns timestamptz
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+begin
+  perform from queues q where q.id = _announce.queue_id for no key update skip locked;
+  if not found then
+    return null;
+  end if;
+  update queues q set sleepers_until = _announce.sleepers_until where q.id = _announce.queue_id;
+  return _announce.sleepers_until;
+end
+$$;
+
+-- poll: acks what was handled, claims up to `max` ready messages under a lease, and says when to look again. What a consumer
+-- calls.
 -- A claim moves ready_at to the end of the lease and counts the attempt; claiming a lapsed message counts a failure.
 -- The candidates are locked with SKIP LOCKED, so that consumers never wait for each other, and never share.
 -- `handlers` says how many messages the caller starts at once: with one that has lapsed before no more than that are claimed.
 -- Large payloads make a claim smaller: 4 MB as they are stored, compressed, may be claimed unseen; of more the first 16 MB of
 -- JSON, and next_ready_at says that there is more now.
 -- A message with is_suspect has lapsed for half of its budget: nothing should be claimed until it is settled.
--- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them. Locks: the rows it
--- claims; where one of them has lapsed, or they are large, all that it looked at.
--- Returns: the claimed messages by priority, ready_at and id; then always one row whose id is null, with the time of the
--- database, the next instant at which there may be something to claim (null: nothing known) and the longest sleep.
+--
+-- `hint` keeps a look short while an old snapshot keeps vacuum from removing dead index entries: without it every look
+-- walks all that were ever there. A look begins
+--   near   50 ms before the end of the last one,
+--   wide   twice a second, 1 s before the end of the last wide one, or at what that found ready and locked by somebody else:
+--          for rows that were committed late, and claims that were rolled back,
+--   whole  at the beginning: once in a poll interval, for all that came later still and told nobody.
+-- Wide and whole looks wait for twenty times what the last one took, so that they are a twentieth of the work at most. An
+-- instant named by a notification (`woken_from`) begins a look earlier. A hint of another queue, of other levels, of a time
+-- to come or of nonsense is not obeyed, and without one every look is whole.
+--
+-- Dead entries lie ahead as well, where acked leases would have ended, so the search for the next ready_at has limits too.
+-- Its answer is remembered for 1 s: no lease that is claimed meanwhile can end sooner, and all else that becomes ready sooner
+-- tells those who listen; any notification ends it early, because it names only the earliest of its messages. The search goes
+-- as far ahead as takes half a millisecond, at most beyond the poll interval, and where it took long it is not repeated
+-- before a hundred times of that is over.
+--
+-- `listening`: the caller hears notifications and passes the hint back. Producers notify only until queues.sleepers_until.
+-- A look that claims nothing moves that on, and what was enqueued by transactions that could not know of it is looked for
+-- until all of them are over: those that had begun to write by the first look after the announcement.
+--
+-- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them; queues.sleepers_until.
+-- Locks: the rows it acks and claims; where one of these has lapsed, or they are large, all that it looked at; for
+-- an announcement the row of the queue. It waits a millisecond at most for any of them.
+-- Returns: the claimed messages, those of one priority in no order (ready_since and id give it); then always one row whose id
+-- is null, with the time of the database, the next instant at which there may be something to claim (null: nothing known),
+-- the longest sleep, the hint for the next poll of this queue, and `id attempt outcome` of the acks that did not count.
 -- Raises: DQ001, DQ002, 55P03 where the table is locked as a whole for more than 5 s.
 create function poll(
   queue text,
@@ -121,7 +189,8 @@ create function poll(
 ) returns table (
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer, is_suspect boolean,
-  polled_at timestamptz, next_ready_at timestamptz, poll_interval interval, next_hint text, refused_acks text[]
+  polled_at timestamptz, next_ready_at timestamptz, poll_interval interval, next_hint text, refused_acks text[],
+  ready_since timestamptz
 )
 language plpgsql volatile
 set search_path from current
@@ -132,18 +201,58 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+  -- Places in the hint. Instants and durations are in microseconds; behind them the near and then the wide start of each level.
+  looked_at     constant integer := 2;
+  whole_at      constant integer := 3;
+  whole_took    constant integer := 4;
+  wide_from     constant integer := 5;
+  next_at       constant integer := 6;  -- nothing but what is told comes before this; 0: nor within a poll interval
+  known_until   constant integer := 7;
+  search_from   constant integer := 8;
+  reach         constant integer := 9;  -- how far ahead the next search goes
+  told_until    constant integer := 10; -- queues.sleepers_until
+  writers_below constant integer := 11; -- transactions that may not have known of it; 1: over, 0: not asked
+  pause         constant integer := 12;
+  v_head        constant integer := 12;
+
   v_now timestamptz := clock();
+  v_us bigint := date_part('epoch', v_now) * 1000000;
+  v_woken_us bigint := date_part('epoch', case when isfinite(woken_from) then woken_from end) * 1000000;
   v_queue queues;
+  v_poll_us bigint;
+  v_levels integer;
+  v_hint bigint[];
+  v_is_hinted boolean := false;
+  v_is_whole boolean := true;
+  v_is_wide boolean := true;
+  v_is_deep boolean;
+  v_is_searching boolean := true;
+  v_is_told boolean;
+  v_snapshot pg_snapshot;
+  v_refused text[];
+
   v_lease_ends_at timestamptz;
   v_consumer text := coalesce(consumer, 'pid ' || pg_backend_pid());
-  v_level smallint;
+  v_level integer := 0;
+  v_priority smallint;
+  v_near integer;
+  v_wide integer;
+  v_since_us bigint;
+  v_since timestamptz;
   v_ids bigint[];
-  v_is_lapsed boolean;
+  v_load bigint;
+  v_has_lapsed boolean;
   v_stored_bytes bigint := 0;
   v_left integer := max;
+  v_is_full boolean := false;
+  v_seen_us bigint;
+  v_locked_us bigint;
+  v_horizon timestamptz := 'infinity';
+  v_search_at timestamptz;
+  v_search_us bigint := 0;
+  v_found timestamptz;
+  v_ahead timestamptz;
   v_next timestamptz;
-  v_level_next timestamptz;
-  v_refused text[];
 begin
   select q.* into v_queue from queues q where q.name = poll.queue;
   if not found then
@@ -154,88 +263,239 @@ begin
     perform _invalid('handlers', 'at least 1', handlers::text);
   end if;
   perform _check_lease(lease);
-  if ack_ids is not null then
+  v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
+  v_poll_us := extract(epoch from v_queue.poll_interval) * 1000000;
+  v_levels := cardinality(v_queue.priorities);
+
+  if hint ~ '^[{][0-9]{1,18}(,[0-9]{1,18})*[}]$' then
+    v_hint := hint::bigint[];
+    v_is_hinted := cardinality(v_hint) = v_head + 2 * v_levels and v_hint[1] = v_queue.id and v_hint[looked_at] <= v_us;
+  end if;
+  if v_is_hinted then
+    v_is_whole := v_us >= v_hint[whole_at] + greatest(v_poll_us * 3 / 4, 20 * v_hint[whole_took]);
+    v_is_wide := v_is_whole or v_us >= v_hint[wide_from];
+  else
+    v_hint := array_fill(0::bigint, array[v_head + 2 * v_levels]);
+    v_hint[1] := v_queue.id;
+    v_hint[reach] := v_poll_us + 1000000;
+  end if;
+
+  if listening then
+    v_is_told := coalesce(v_queue.sleepers_until > v_now, false);
+    if not v_is_told or v_us > v_hint[told_until] then
+      v_hint[writers_below] := 0;
+      v_hint[pause] := 0;
+    end if;
+    v_hint[told_until] := case when v_is_told then date_part('epoch', v_queue.sleepers_until) * 1000000 else 0 end;
+    if not v_is_told then
+      v_hint[known_until] := 0;
+    elsif v_hint[writers_below] <> 1 then
+      -- Before the acks: they give this transaction a number of its own, which the snapshot would count.
+      v_snapshot := pg_current_snapshot();
+      if v_hint[writers_below] = 0 then
+        v_hint[writers_below] := pg_snapshot_xmax(v_snapshot)::text;
+      end if;
+      if pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[writers_below] then
+        v_hint[writers_below] := 1;
+      end if;
+      v_hint[known_until] := 0;
+    end if;
+  end if;
+  if woken_from is not null then
+    v_hint[known_until] := 0;
+  end if;
+
+  if v_is_hinted then
+    v_is_searching := v_is_whole or v_us >= v_hint[search_from]
+      and (v_us >= v_hint[known_until] or v_us >= v_hint[next_at] and v_hint[next_at] > 0);
+    v_hint[reach] := least(v_hint[reach], v_poll_us + 1000000);
+    v_horizon := v_now + make_interval(secs => v_hint[reach] / 1e6);
+  end if;
+
+  if cardinality(ack_ids) > 0 and not _ack_at_once(ack_ids, ack_attempts) then
     v_refused := array(select concat_ws(' ', a.id, a.attempt, a.outcome) from ack_many(ack_ids, ack_attempts) a);
   end if;
-  v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
 
-  if v_queue.paused_at is null then
-    foreach v_level in array v_queue.priorities loop
-      select array_agg(c.id), bool_or(c.is_lapsed), v_stored_bytes + coalesce(sum(c.stored_bytes), 0)
-        into v_ids, v_is_lapsed, v_stored_bytes
-        from (
-          select m.id, m.leased_by is not null or m.lapses > 0 as is_lapsed, pg_column_size(m.payload) as stored_bytes
-            from messages m
-           where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at <= v_now
-           order by m.ready_at, m.id
-           limit v_left
-           for update skip locked
-        ) c;
+  while v_level < v_levels and v_queue.paused_at is null loop
+    v_level := v_level + 1;
+    v_priority := v_queue.priorities[v_level];
+    v_near := v_head + v_level;
+    v_wide := v_near + v_levels;
+    v_since_us := case when v_is_whole then 0 when v_is_wide then v_hint[v_wide] else v_hint[v_near] end;
+    v_is_deep := v_is_wide or v_since_us = 0;
+    v_since := case when v_since_us = 0 then '-infinity' else to_timestamp(least(v_since_us, v_us, v_woken_us) / 1e6::double precision) end;
 
-      if v_is_lapsed then
-        if max - v_left >= handlers then
-          v_next := v_now;
-          exit;
-        end if;
+    select array_agg(c.id), sum(c.load)
+      into v_ids, v_load
+      from (
+        -- The size as stored; more than is claimed unseen for what needs a second look.
+        select m.id, case when m.leased_by is not null or m.lapses > 0 then 4194305 else pg_column_size(m.payload) end as load
+          from messages m
+         where m.queue_id = v_queue.id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
+         order by m.ready_at, m.id
+         limit v_left
+         for update skip locked
+      ) c;
+
+    v_seen_us := v_us;
+    if v_stored_bytes + v_load > 4194304 then
+      -- Not all of them may be claimed: the next look begins at the first.
+      select date_part('epoch', m.ready_at) * 1000000 into v_seen_us from messages m where m.id = v_ids[1];
+      select bool_or(m.leased_by is not null or m.lapses > 0), v_stored_bytes + sum(pg_column_size(m.payload))
+        into v_has_lapsed, v_stored_bytes
+        from messages m
+       where m.id = any(v_ids);
+      v_is_full := v_has_lapsed or v_stored_bytes > 4194304;
+      if v_has_lapsed and max - v_left >= handlers then
+        v_ids := null;
+      elsif v_has_lapsed then
         v_ids := nullif(_claimable(v_ids, max - v_left, handlers, v_queue.max_attempts), '{}');
       end if;
-
       if v_stored_bytes > 4194304 and v_ids is not null then
         v_ids := _affordable(v_ids);
       end if;
+    else
+      v_stored_bytes := v_stored_bytes + coalesce(v_load, 0);
+    end if;
 
-      if v_ids is not null then
-        return query
-          with claimed as (
-            update messages m
-               set attempt = m.attempt + 1,
-                   failures = m.failures + (m.leased_by is not null)::integer,
-                   lapses = m.lapses + (m.leased_by is not null)::integer,
-                   last_error = case when m.leased_by is null then m.last_error
-                                     else format('the lease of attempt %s, held by %s, lapsed', m.attempt, m.leased_by) end,
-                   ready_since = m.ready_at,
-                   ready_at = v_lease_ends_at,
-                   leased_by = v_consumer
-             where m.id = any(v_ids)
-            returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
-                      m.failures, m.lapses, m.ready_since
-          )
-          select c.id, c.attempt, c.payload, c.headers, c.priority, c.due_at, c.enqueued_at,
-                 v_lease_ends_at, v_now - c.due_at, c.failures, c.lapses, _is_suspect(c.lapses, v_queue.max_attempts),
-                 null::timestamptz, null::timestamptz, null::interval, null::text, null::text[]
-            from claimed c
-           order by c.ready_since, c.id;
-        v_left := v_left - cardinality(v_ids);
+    if v_ids is not null then
+      return query
+        update messages m
+           set attempt = m.attempt + 1,
+               failures = m.failures + (m.leased_by is not null)::integer,
+               lapses = m.lapses + (m.leased_by is not null)::integer,
+               last_error = case when m.leased_by is null then m.last_error
+                                 else format('the lease of attempt %s, held by %s, lapsed', m.attempt, m.leased_by) end,
+               ready_since = m.ready_at,
+               ready_at = v_lease_ends_at,
+               leased_by = v_consumer
+         where m.id = any(v_ids)
+        returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
+                  v_lease_ends_at, v_now - m.due_at, m.failures, m.lapses, _is_suspect(m.lapses, v_queue.max_attempts),
+                  null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since;
+      v_left := v_left - cardinality(v_ids);
+      if v_left = 0 and not v_is_full then
+        select date_part('epoch', m.ready_since) * 1000000 into v_seen_us from messages m where m.id = v_ids[cardinality(v_ids)];
       end if;
+    end if;
 
-      -- Full, or stopped at a message that has lapsed before or by large payloads: there may be more right now.
-      if v_left <= 0 or v_is_lapsed or v_stored_bytes > 4194304 then
-        v_next := v_now;
-        exit;
-      end if;
-
-      select m.ready_at into v_level_next
-        from messages m
-       where m.queue_id = v_queue.id and m.priority = v_level
-       order by m.ready_at, m.id
-       limit 1;
-      if v_level_next <= v_now then
-        -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
-        -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
-        v_next := least(v_next, v_now + interval '1 second');
-        select m.ready_at into v_level_next
+    -- Full, or stopped at a message that has lapsed before or by large payloads: there may be more right now.
+    v_is_full := v_is_full or v_left = 0;
+    v_locked_us := null;
+    if v_is_full then
+      v_next := v_now;
+      if v_is_deep and v_is_hinted then
+        select date_part('epoch', m.ready_at) * 1000000 into v_locked_us
           from messages m
-         where m.queue_id = v_queue.id and m.priority = v_level and m.ready_at > v_now
+         where m.queue_id = v_queue.id and m.priority = v_priority
+           and m.ready_at >= v_since and m.ready_at <= to_timestamp(v_seen_us / 1e6::double precision)
          order by m.ready_at, m.id
          limit 1;
+      elsif v_is_deep then
+        v_locked_us := 0; -- not asked
       end if;
-      v_next := least(v_next, v_level_next);
+    elsif v_is_deep or v_is_searching then
+      v_search_at := clock();
+      select m.ready_at into v_found
+        from messages m
+       where m.queue_id = v_queue.id and m.priority = v_priority
+         and m.ready_at >= case when v_is_deep then v_since else v_now end
+         and m.ready_at <= case when v_is_searching then v_horizon else v_now end and m.ready_at < 'infinity'
+       order by m.ready_at, m.id
+       limit 1;
+      if v_found <= v_now then
+        -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
+        -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+        v_locked_us := date_part('epoch', v_found) * 1000000;
+        v_next := least(v_next, v_now + interval '1 second');
+        v_search_at := clock();
+        v_found := null;
+        if v_is_searching then
+          select m.ready_at into v_found
+            from messages m
+           where m.queue_id = v_queue.id and m.priority = v_priority
+             and m.ready_at > v_now and m.ready_at <= v_horizon and m.ready_at < 'infinity'
+           order by m.ready_at, m.id
+           limit 1;
+        end if;
+      end if;
+      v_ahead := least(v_ahead, v_found);
+      v_search_us := v_search_us + extract(epoch from clock() - v_search_at) * 1000000;
+    end if;
+
+    v_hint[v_near] := greatest(v_seen_us - 50000, 0);
+    v_hint[v_wide] := case when v_is_deep then greatest(least(v_seen_us, v_locked_us) - 1000000, 0)
+                           else least(v_hint[v_wide], v_hint[v_near]) end;
+    exit when v_is_full;
+  end loop;
+
+  -- The levels that were not reached are looked at later, from where they should have been now.
+  if v_is_whole or woken_from is not null then
+    for i in v_head + v_level + 1 .. v_head + v_levels loop
+      v_hint[i] := case when v_is_whole then 0 else least(v_hint[i], greatest(v_woken_us, 0)) end;
+      v_hint[i + v_levels] := least(v_hint[i + v_levels], v_hint[i]);
     end loop;
+  end if;
+
+  v_hint[looked_at] := v_us;
+  if v_is_wide and v_queue.paused_at is null then
+    v_hint[wide_from] := greatest(extract(epoch from clock() - v_now) * 1000000, 0);
+    if v_is_whole then
+      v_hint[whole_at] := v_us;
+      -- It grows slowly, and is twice what it was at most: more is a pause of the server, which will not come again.
+      v_hint[whole_took] := least(v_hint[wide_from], 2 * v_hint[whole_took] + 10000);
+    end if;
+    v_hint[wide_from] := v_us + least(greatest(20 * v_hint[wide_from], 500000), v_poll_us);
+  end if;
+
+  if v_is_full or v_queue.paused_at is not null then
+    null;
+  elsif v_is_searching then
+    v_hint[next_at] := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[reach] < v_poll_us then v_us + v_hint[reach] else 0 end);
+    v_hint[known_until] := case
+      when not listening then v_us + least(v_hint[reach], 1000000)
+      when v_is_told and v_hint[writers_below] = 1 then least(v_us + least(v_hint[reach], 1000000), v_hint[told_until])
+      else 0 end;
+    v_hint[search_from] := case when v_search_us > 200 then v_us + least(100 * v_search_us, v_poll_us) else 0 end;
+    if v_search_us > 500 then
+      v_hint[reach] := greatest(50000, case when v_hint[next_at] > 0 then v_hint[next_at] - v_us else v_hint[reach] end * 250 / v_search_us);
+    elsif v_search_us < 200 then
+      v_hint[reach] := least(2 * v_hint[reach], v_poll_us + 1000000);
+    end if;
+    v_next := least(v_next, v_ahead);
+  elsif v_us >= v_hint[known_until] or v_us >= v_hint[next_at] and v_hint[next_at] > 0 then
+    v_next := least(v_next, to_timestamp(v_hint[search_from] / 1e6::double precision));
+  elsif not listening then
+    v_next := least(v_next, to_timestamp(v_hint[known_until] / 1e6::double precision));
+  end if;
+  -- All that is remembered: what comes next, and when everything is to be looked at.
+  if v_is_hinted and not v_is_full and v_queue.paused_at is null then
+    if v_hint[next_at] > v_us then
+      v_next := least(v_next, to_timestamp(v_hint[next_at] / 1e6::double precision));
+    end if;
+    v_next := least(v_next, to_timestamp((v_hint[whole_at] + greatest(v_poll_us, 20 * v_hint[whole_took])) / 1e6::double precision));
+  end if;
+
+  if listening then
+    if v_left = max and coalesce(v_queue.sleepers_until < v_now + 2 * v_queue.poll_interval, true) then
+      v_queue.sleepers_until := _announce(v_queue.id, v_now + 4 * v_queue.poll_interval);
+      if v_queue.sleepers_until is null then
+        v_next := least(v_next, v_now + interval '50 milliseconds');
+      else
+        v_hint[told_until] := date_part('epoch', v_queue.sleepers_until) * 1000000;
+      end if;
+    end if;
+    if not v_is_told and v_queue.sleepers_until is not null then
+      v_next := v_now; -- with the announcement made, or because something was claimed and nobody would be told of more
+    elsif v_hint[writers_below] > 1 then
+      v_hint[pause] := least(greatest(2 * v_hint[pause], 10000), v_poll_us);
+      v_next := least(v_next, v_now + make_interval(secs => v_hint[pause] / 1e6));
+    end if;
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
     null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_queue.poll_interval, null::text, v_refused;
+    v_now, v_next, v_queue.poll_interval, v_hint::text, v_refused, null::timestamptz;
 end
 $$;
 
@@ -263,7 +523,8 @@ begin
     select p.id, p.attempt, p.payload, p.headers, p.priority, p.due_at, p.enqueued_at,
            p.lease_ends_at, p.lateness, p.failures, p.lapses
       from poll(dequeue.queue, dequeue.max, dequeue.lease, dequeue.consumer) p
-     where p.id is not null;
+     where p.id is not null
+     order by p.priority, p.ready_since, p.id;
 end
 $$;
 

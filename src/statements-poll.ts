@@ -15,6 +15,8 @@ export type Delivery = {
   readonly priority: number
   readonly dueAtMs: number
   readonly enqueuedAtMs: number
+  /** When it became ready: with priority and id the order of a claim. */
+  readonly readySinceMs: number
   readonly failures: number
   readonly lapses: number
   /** It has lapsed for half of its budget: to be handled alone. */
@@ -40,7 +42,7 @@ export type Poll = {
 /** Leases to ack: an attempt for each id. Sorted by id they cost the least. */
 export type Acks = { readonly ids: readonly string[]; readonly attempts: readonly number[] }
 
-/** What a poll gives: the messages, the time of the database, and when to look again. Instants in ms since 1970. */
+/** What a poll gives: the messages in order, the time of the database, and when to look again. Instants in ms since 1970. */
 export type Polled = {
   readonly deliveries: readonly Delivery[]
   /** JSON text of all payloads, for bounding memory. */
@@ -62,7 +64,7 @@ export type Polled = {
 /** The poll of a schema. Its name must be checked before: it becomes part of the text. */
 export function pollStatement(schema: string) {
   const micros = (instant: string): string => `(pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint::text`
-  const pollText = `select p.id::text, nullif(p.attempt, 1)::text as attempt, p.payload::text, p.headers::text, nullif(p.priority, 0)::text as priority, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, nullif(p.failures, 0)::text as failures, nullif(p.lapses, 0)::text as lapses, nullif(p.is_suspect, false)::text as is_suspect, ${micros('case when p.id is null then p.lease_ends_at end')} as lease_ends_at, ${micros('p.polled_at')} as polled_at, ${micros('p.next_ready_at')} as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval, p.next_hint, pg_catalog.array_to_string(p.refused_acks, ',') as refused_acks from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
+  const pollText = `select p.id::text, nullif(p.attempt, 1)::text as attempt, p.payload::text, p.headers::text, nullif(p.priority, 0)::text as priority, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, nullif(p.failures, 0)::text as failures, nullif(p.lapses, 0)::text as lapses, nullif(p.is_suspect, false)::text as is_suspect, ${micros('case when p.id is null then p.lease_ends_at end')} as lease_ends_at, ${micros('p.polled_at')} as polled_at, ${micros('p.next_ready_at')} as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval, p.next_hint, pg_catalog.array_to_string(p.refused_acks, ',') as refused_acks, ${micros('nullif(p.ready_since, p.due_at)')} as ready_since from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
   return {
     /** `onLate` gets what came after the deadline, when nobody waits for it any more. */
     async poll(query: Query, queue: string, poll: Poll, onLate: (late: Polled) => void): Promise<Polled> {
@@ -96,7 +98,7 @@ function polled(rows: readonly Row[]): Polled {
     payloadChars += row[2]!.length
   }
   return {
-    deliveries,
+    deliveries: inOrder(deliveries),
     payloadChars,
     leaseEndsAtMs: Number(last[10]) / 1000,
     polledAtMs: Number(last[11]) / 1000,
@@ -117,10 +119,22 @@ function delivery(row: Row): Delivery {
     priority: Number(row[4]), // null is 0
     dueAtMs,
     enqueuedAtMs: row[6] === null ? dueAtMs : Number(row[6]) / 1000,
+    readySinceMs: row[16] === null ? dueAtMs : Number(row[16]) / 1000,
     failures: Number(row[7]),
     lapses: Number(row[8]),
     isSuspect: row[9] !== null,
   }
+}
+
+/**
+ * Puts a claim in order. It comes by id, level by level, which mostly is the order; sorting it in SQL took the server a fifteenth
+ * of what it spends on a message.
+ */
+function inOrder(deliveries: Delivery[]): Delivery[] {
+  const compare = (a: Delivery, b: Delivery): number =>
+    a.priority - b.priority || a.readySinceMs - b.readySinceMs || a.id.length - b.id.length || (a.id < b.id ? -1 : 1)
+  const isSorted = deliveries.every((delivery, i) => i === 0 || compare(deliveries[i - 1]!, delivery) < 0)
+  return isSorted ? deliveries : deliveries.sort(compare)
 }
 
 function refusedAck(text: string): Outcome {

@@ -128,7 +128,8 @@ const pollCommand = command(
     })
     return planned(
       `select ${claimColumns(moment.origin)}, is_suspect as "isSuspect", ${since(moment.origin, 'polled_at')} as "polledAt",
-              ${since(moment.origin, 'next_ready_at')} as "nextReadyAt" from ${verb}`,
+              ${since(moment.origin, 'next_ready_at')} as "nextReadyAt" from ${verb}
+        order by poll.id is null, poll.priority, ready_since, poll.id`,
       (world) => {
         const { claims, nextReadyAt } = poll(world, queue, asked)
         return {

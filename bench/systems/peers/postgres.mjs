@@ -13,25 +13,24 @@ export const ownWrites =
  * @param {(ms: number) => void} onTime
  */
 export function timeStatements(isWanted, onTime) {
-  const { query } = pg.Client.prototype
-  /** @param {any[]} args */
-  pg.Client.prototype.query = /** @type {typeof query} */ (
-    function (...args) {
-      const text = typeof args[0] === 'string' ? args[0] : args[0]?.text
-      if (typeof text !== 'string' || !isWanted(text)) return query.apply(this, args)
-      const start = performance.now()
-      const note = () => onTime(performance.now() - start)
-      // A pool passes a callback; clients are awaited.
-      const callback = args.findLastIndex((arg) => typeof arg === 'function')
-      if (callback < 0) return query.apply(this, args).finally(note)
-      const done = args[callback]
-      args[callback] = (/** @type {unknown[]} */ ...answer) => {
-        note()
-        return done(...answer)
-      }
-      return query.apply(this, args)
+  /** @type {{ query: (...args: any[]) => any }} */
+  const prototype = pg.Client.prototype
+  const { query } = prototype
+  prototype.query = function (...args) {
+    const text = typeof args[0] === 'string' ? args[0] : args[0]?.text
+    if (typeof text !== 'string' || !isWanted(text)) return query.apply(this, args)
+    const start = performance.now()
+    const note = () => onTime(performance.now() - start)
+    // A pool passes a callback; clients are awaited.
+    const callback = args.findLastIndex((arg) => typeof arg === 'function')
+    if (callback < 0) return query.apply(this, args).finally(note)
+    const done = args[callback]
+    args[callback] = (/** @type {unknown[]} */ ...answer) => {
+      note()
+      return done(...answer)
     }
-  )
+    return query.apply(this, args)
+  }
 }
 
 /**

@@ -26,8 +26,9 @@ export function createAlarm(run: () => unknown): Alarm {
     } else start(leftMs)
   }
   const start = (leftMs: number): void => {
-    // The shortest timer takes a millisecond; to spin for longer than this costs more than it gains (latch.ts).
-    if (leftMs < 0.2) immediate = setImmediate(check).unref()
+    // The shortest timer takes a millisecond; to spin for longer than this costs more than it gains (latch.ts). Not unref'd:
+    // for an immediate that is, the event loop goes to sleep until something else happens.
+    if (leftMs < 0.2) immediate = setImmediate(check)
     else timer = setTimeout(check, Math.min(Math.max(Math.floor(leftMs), 1), longestMs)).unref()
   }
   const set = (at: number): void => {

@@ -1,6 +1,6 @@
 // Breaks dueq on purpose, one line at a time, and runs the tests of the promise that the line keeps: a mutation that no
 // test with that number notices is a hole in the tests. Works on a copy; the checkout is left alone.
-// Usage: node scripts/mutations.mjs [part of a name]
+// Usage: node scripts/mutations.mjs [part of a name, or several with | between]
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -30,8 +30,8 @@ const mutations = [
     'enqueue_many forgets the last payload',
     2,
     'migrations/0003_produce.sql',
-    'order by n.position\n        returning',
-    'where n.position < 2 order by n.position\n        returning',
+    'from (select unnest(payloads) as payload) n',
+    'from (select unnest(payloads) as payload limit 1) n',
     'test/sql/enqueue-many.test.ts',
   ],
   [
@@ -78,7 +78,7 @@ const mutations = [
     'poison takes its neighbours along',
     3,
     'migrations/0004_consume.sql',
-    'v_limit := least(v_limit, handlers);',
+    'v_limit := least(v_limit, handlers - claimed);',
     'null;',
     'test/sql/poison.test.ts',
   ],
@@ -110,24 +110,24 @@ const mutations = [
     'an enqueue wakes nobody',
     6,
     'migrations/0003_produce.sql',
-    'perform _wake(queue, v_due_at);',
-    'null;',
+    'then _wake(q, v_due_at, v_now) end',
+    'then true end',
     'test/sql/wake.test.ts',
   ],
   [
     'a nack wakes nobody',
     6,
     'migrations/0005_settle.sql',
-    'perform _wake(v_queue.name, v_ready_at);',
-    'null;',
+    "perform _wake(v_queue, v_ready_at, v_now);\n  return 'retry';",
+    "return 'retry';",
     'test/sql/wake.test.ts',
   ],
   [
     'every enqueue wakes',
     6,
-    'migrations/0003_produce.sql',
-    'if created and v_due_at <= v_now + v_queue.poll_interval then',
-    'if created then',
+    'migrations/0002_clock.sql',
+    'ready_at <= v_now + queue.poll_interval and',
+    '',
     'test/sql/wake.test.ts',
   ],
   [
@@ -219,7 +219,7 @@ const mutations = [
     'next ready_at is forgotten',
     6,
     'src/agenda.ts',
-    'if (polled.nextReadyAt !== null)',
+    'if (polled.nextReadyAtMs !== null)',
     'if (false)',
     'test/consumer',
     'any',
@@ -328,7 +328,7 @@ try {
   for (const [name, , file, line] of mutations)
     if (!readFileSync(join(copy, file), 'utf8').includes(line)) throw new Error(`${name}: the line is not in ${file}`)
   for (const [name, promise, file, line, mutated, tests, which] of mutations) {
-    if (!name.includes(wanted)) continue
+    if (!wanted.split('|').some((part) => name.includes(part))) continue
     const path = join(copy, file)
     const original = readFileSync(path, 'utf8')
     writeFileSync(path, original.replace(line, mutated))

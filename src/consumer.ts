@@ -68,6 +68,7 @@ export function startConsumer<Payload>(
   const seat = client.watches.join(queue, { pollMs, onTurn: latch.set })
   /** When to look out of turn. */
   let ownLookAt = Number.POSITIVE_INFINITY
+  let isWaiting = false
 
   const isTaking = (): boolean => state === 'running' || state === 'draining'
   const handlers: Handlers<Payload> = createHandlers({
@@ -80,7 +81,7 @@ export function startConsumer<Payload>(
     onChange() {
       if (state === 'draining' && handlers.running === 0) ownLookAt = 0
       // Not for each message: with nothing to claim for, each of these wakes cost more than the handling of a message.
-      if (state !== 'running' || prefetch.room(handlers) > 0) latch.set()
+      if (isWaiting && (state !== 'running' || prefetch.room(handlers) > 0)) latch.set()
       progress.set()
     },
   })
@@ -121,7 +122,9 @@ export function startConsumer<Payload>(
       if (max === 0) seat.pass()
       const turn = max === 0 ? undefined : now >= ownLookAt ? seat.begin() : seat.take()
       if (!turn) {
+        isWaiting = true
         await latch.wait(max === 0 ? stuckAt : Math.min(stuckAt, ownLookAt))
+        isWaiting = false
         continue
       }
       try {

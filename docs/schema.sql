@@ -761,301 +761,313 @@ CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interva
 AS $function$
 #variable_conflict use_column
 declare
-  -- Places in the hint. Instants and durations are in microseconds; behind them the near and then the wide start of each level.
-  looked_at     constant integer := 2;
-  whole_at      constant integer := 3;
-  whole_took    constant integer := 4;
-  wide_from     constant integer := 5;
-  next_at       constant integer := 6;  -- nothing but what is told comes before this; 0: nor within a poll interval
-  known_until   constant integer := 7;
-  search_from   constant integer := 8;
-  reach         constant integer := 9;  -- how far ahead the next search goes
-  told_until    constant integer := 10; -- queues.sleepers_until
-  writers_below constant integer := 11; -- transactions that may not have known of it; 1: over, 0: not asked
-  pause         constant integer := 12;
-  v_head        constant integer := 12;
-
+  -- The hint, instants and durations in microseconds:
+  --  1 number of the queue                     7 until when that holds
+  --  2 when the last look was made             8 when the next search may begin
+  --  3 when the last whole look was made       9 how far ahead it goes
+  --  4 how long that took                     10 queues.sleepers_until as last seen
+  --  5 when the next wide look is due         11 transactions below this number may not have known of it;
+  --  6 nothing but what is told is ready         0: not asked yet, 1: all of them are over
+  --    before this; 0: not within a poll      12 how long the last pause for them was
+  --    interval either                        13 … for each level, where a near look and where a wide one begins
+  -- PL/pgSQL prepares each expression anew in each transaction, for about a microsecond. So there are few of them on the way
+  -- of a look that finds nothing to change, and many in one statement or one condition where that can be.
   v_now timestamptz := clock();
   v_us bigint := date_part('epoch', v_now) * 1000000;
-  v_woken_us bigint := date_part('epoch', case when isfinite(woken_from) then woken_from end) * 1000000;
-  v_queue queues;
+  v_left integer := max;
+  v_queue_id integer;
+  v_priorities smallint[];
+  v_max_attempts integer;
+  v_poll_interval interval;
   v_poll_us bigint;
-  v_levels integer;
+  v_is_paused boolean;
+  v_sleepers_until timestamptz;
+  v_lease_ends_at timestamptz;
+  v_consumer text;
+  v_woken_us bigint;
   v_hint bigint[];
-  v_is_hinted boolean := false;
-  v_is_whole boolean := true;
-  v_is_wide boolean := true;
-  v_is_deep boolean;
-  v_is_searching boolean := true;
-  v_is_told boolean;
+  v_is_hinted boolean;
+  v_is_whole boolean;
+  v_is_wide boolean;
+  v_is_searching boolean;
+  v_is_settled boolean;
+  v_horizon timestamptz;
   v_snapshot pg_snapshot;
   v_refused text[];
 
-  v_lease_ends_at timestamptz;
-  v_consumer text := coalesce(consumer, 'pid ' || pg_backend_pid());
-  v_level integer := 0;
   v_priority smallint;
-  v_near integer;
-  v_wide integer;
-  v_since_us bigint;
+  v_place integer := 11;
+  v_is_deep boolean;
   v_since timestamptz;
   v_ids bigint[];
   v_load bigint;
   v_has_lapsed boolean;
   v_stored_bytes bigint := 0;
-  v_left integer := max;
   v_is_full boolean := false;
   v_seen_us bigint;
   v_locked_us bigint;
-  v_horizon timestamptz := 'infinity';
   v_search_at timestamptz;
   v_search_us bigint := 0;
   v_found timestamptz;
   v_ahead timestamptz;
   v_next timestamptz;
 begin
-  select q.* into v_queue from queues q where q.name = poll.queue;
+  select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
+         q.sleepers_until, v_now + coalesce(_exactly(poll.lease), q.lease), coalesce(consumer, 'pid ' || pg_backend_pid()),
+         date_part('epoch', case when isfinite(woken_from) then woken_from end) * 1000000
+    into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_is_paused,
+         v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
+    from queues q
+   where q.name = poll.queue;
   if not found then
     perform _unknown_queue(queue);
   elsif max is null or max not between 1 and 10000 then
     perform _invalid('max', 'from 1 to 10000', max::text);
   elsif handlers is null or handlers < 1 then
     perform _invalid('handlers', 'at least 1', handlers::text);
+  elsif lease is not null then
+    perform _check_lease(lease);
   end if;
-  perform _check_lease(lease);
-  v_lease_ends_at := v_now + coalesce(_exactly(lease), v_queue.lease);
-  v_poll_us := extract(epoch from v_queue.poll_interval) * 1000000;
-  v_levels := cardinality(v_queue.priorities);
 
-  if hint ~ '^[{][0-9]{1,18}(,[0-9]{1,18})*[}]$' then
-    v_hint := hint::bigint[];
-    v_is_hinted := cardinality(v_hint) = v_head + 2 * v_levels and v_hint[1] = v_queue.id and v_hint[looked_at] <= v_us;
+  if hint is not null then
+    begin
+      v_hint := hint::bigint[];
+    exception when data_exception then
+      null;
+    end;
   end if;
-  if v_is_hinted then
-    v_is_whole := v_us >= v_hint[whole_at] + greatest(v_poll_us * 3 / 4, 20 * v_hint[whole_took]);
-    v_is_wide := v_is_whole or v_us >= v_hint[wide_from];
-  else
-    v_hint := array_fill(0::bigint, array[v_head + 2 * v_levels]);
-    v_hint[1] := v_queue.id;
-    v_hint[reach] := v_poll_us + 1000000;
+  v_is_hinted := coalesce(cardinality(v_hint) = 12 + 2 * cardinality(v_priorities) and v_hint[1] = v_queue_id and v_hint[2] <= v_us
+                          and 0 <= all (v_hint) and v_us + 1000000000000000 > all (v_hint), false);
+  if not v_is_hinted then
+    v_hint := array_fill(0::bigint, array[12 + 2 * cardinality(v_priorities)]);
+    v_hint[1] := v_queue_id;
+    v_hint[9] := v_poll_us + 1000000;
   end if;
 
   if listening then
-    v_is_told := coalesce(v_queue.sleepers_until > v_now, false);
-    if not v_is_told or v_us > v_hint[told_until] then
-      v_hint[writers_below] := 0;
-      v_hint[pause] := 0;
-    end if;
-    v_hint[told_until] := case when v_is_told then date_part('epoch', v_queue.sleepers_until) * 1000000 else 0 end;
-    if not v_is_told then
-      v_hint[known_until] := 0;
-    elsif v_hint[writers_below] <> 1 then
-      -- Before the acks: they give this transaction a number of its own, which the snapshot would count.
-      v_snapshot := pg_current_snapshot();
-      if v_hint[writers_below] = 0 then
-        v_hint[writers_below] := pg_snapshot_xmax(v_snapshot)::text;
+    v_is_settled := v_hint[11] = 1 and v_us <= v_hint[10] and coalesce(v_sleepers_until > v_now, false);
+    if not v_is_settled then
+      if coalesce(v_sleepers_until <= v_now, true) or v_us > v_hint[10] then
+        v_hint[11] := 0;
+        v_hint[12] := 0;
       end if;
-      if pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[writers_below] then
-        v_hint[writers_below] := 1;
+      if v_sleepers_until > v_now then
+        -- Before the acks: they give this transaction a number of its own, which the snapshot would count.
+        v_snapshot := pg_current_snapshot();
+        if v_hint[11] = 0 then
+          v_hint[11] := pg_snapshot_xmax(v_snapshot)::text;
+        end if;
+        v_is_settled := pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[11];
+        if v_is_settled then
+          v_hint[11] := 1;
+        end if;
       end if;
-      v_hint[known_until] := 0;
     end if;
-  end if;
-  if woken_from is not null then
-    v_hint[known_until] := 0;
+    if v_sleepers_until > v_now then
+      v_hint[10] := date_part('epoch', v_sleepers_until) * 1000000;
+    end if;
   end if;
 
   if v_is_hinted then
-    v_is_searching := v_is_whole or v_us >= v_hint[search_from]
-      and (v_us >= v_hint[known_until] or v_us >= v_hint[next_at] and v_hint[next_at] > 0);
-    v_hint[reach] := least(v_hint[reach], v_poll_us + 1000000);
-    v_horizon := v_now + make_interval(secs => v_hint[reach] / 1e6);
+    v_is_whole := v_us >= v_hint[3] + greatest(v_poll_us * 3 / 4, 20 * v_hint[4]);
+    v_is_wide := v_is_whole or v_us >= v_hint[5];
+    v_is_searching := v_is_whole or v_us >= v_hint[8]
+      and (v_us >= v_hint[7] or v_us >= v_hint[6] and v_hint[6] > 0 or woken_from is not null or not v_is_settled and listening);
+    if v_is_searching then
+      v_hint[9] := least(v_hint[9], v_poll_us + 1000000);
+      v_horizon := v_now + make_interval(secs => v_hint[9] / 1e6::double precision);
+    end if;
+  else
+    v_is_whole := true;
+    v_is_wide := true;
+    v_is_searching := true;
+    v_horizon := 'infinity';
   end if;
 
-  if cardinality(ack_ids) > 0 and not _ack_at_once(ack_ids, ack_attempts) then
+  if ack_ids is not null and ack_ids <> '{}' and not _ack_at_once(ack_ids, ack_attempts) then
     v_refused := array(select concat_ws(' ', a.id, a.attempt, a.outcome) from ack_many(ack_ids, ack_attempts) a);
   end if;
 
-  while v_level < v_levels and v_queue.paused_at is null loop
-    v_level := v_level + 1;
-    v_priority := v_queue.priorities[v_level];
-    v_near := v_head + v_level;
-    v_wide := v_near + v_levels;
-    v_since_us := case when v_is_whole then 0 when v_is_wide then v_hint[v_wide] else v_hint[v_near] end;
-    v_is_deep := v_is_wide or v_since_us = 0;
-    v_since := case when v_since_us = 0 then '-infinity' else to_timestamp(least(v_since_us, v_us, v_woken_us) / 1e6::double precision) end;
+  if not v_is_paused then
+    foreach v_priority in array v_priorities loop
+      v_place := v_place + 2;
+      if v_is_wide then
+        v_is_deep := true;
+        v_since := case when v_is_whole or v_hint[v_place + 1] = 0 then '-infinity'
+                        else to_timestamp(least(v_hint[v_place + 1], v_us, v_woken_us) / 1e6::double precision) end;
+      else
+        v_is_deep := v_hint[v_place] = 0;
+        v_since := case when v_is_deep then '-infinity' else to_timestamp(least(v_hint[v_place], v_us, v_woken_us) / 1e6::double precision) end;
+      end if;
 
-    select array_agg(c.id), sum(c.load)
-      into v_ids, v_load
-      from (
-        -- The size as stored; more than is claimed unseen for what needs a second look.
-        select m.id, case when m.leased_by is not null or m.lapses > 0 then 4194305 else pg_column_size(m.payload) end as load
+      select array_agg(c.id), v_stored_bytes + coalesce(sum(c.load), 0)
+        into v_ids, v_load
+        from (
+          -- The size as stored; more than is claimed unseen for what needs a second look.
+          select m.id, case when m.leased_by is not null or m.lapses > 0 then 4194305 else pg_column_size(m.payload) end as load
+            from messages m
+           where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
+           order by m.ready_at, m.id
+           limit v_left
+           for update skip locked
+        ) c;
+
+      v_seen_us := v_us;
+      if v_load > 4194304 then
+        -- Not all of them may be claimed: the next look begins at the first.
+        select date_part('epoch', m.ready_at) * 1000000 into v_seen_us from messages m where m.id = v_ids[1];
+        select bool_or(m.leased_by is not null or m.lapses > 0), v_stored_bytes + sum(pg_column_size(m.payload))
+          into v_has_lapsed, v_load
           from messages m
-         where m.queue_id = v_queue.id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
-         order by m.ready_at, m.id
-         limit v_left
-         for update skip locked
-      ) c;
-
-    v_seen_us := v_us;
-    if v_stored_bytes + v_load > 4194304 then
-      -- Not all of them may be claimed: the next look begins at the first.
-      select date_part('epoch', m.ready_at) * 1000000 into v_seen_us from messages m where m.id = v_ids[1];
-      select bool_or(m.leased_by is not null or m.lapses > 0), v_stored_bytes + sum(pg_column_size(m.payload))
-        into v_has_lapsed, v_stored_bytes
-        from messages m
-       where m.id = any(v_ids);
-      v_is_full := v_has_lapsed or v_stored_bytes > 4194304;
-      if v_has_lapsed and max - v_left >= handlers then
-        v_ids := null;
-      elsif v_has_lapsed then
-        v_ids := nullif(_claimable(v_ids, max - v_left, handlers, v_queue.max_attempts), '{}');
+         where m.id = any(v_ids);
+        v_is_full := v_has_lapsed or v_load > 4194304;
+        if v_has_lapsed and max - v_left >= handlers then
+          v_ids := null;
+        elsif v_has_lapsed then
+          v_ids := nullif(_claimable(v_ids, max - v_left, handlers, v_max_attempts), '{}');
+        end if;
+        if v_load > 4194304 and v_ids is not null then
+          v_ids := _affordable(v_ids);
+        end if;
       end if;
-      if v_stored_bytes > 4194304 and v_ids is not null then
-        v_ids := _affordable(v_ids);
-      end if;
-    else
-      v_stored_bytes := v_stored_bytes + coalesce(v_load, 0);
-    end if;
 
-    if v_ids is not null then
-      return query
-        update messages m
-           set attempt = m.attempt + 1,
-               failures = m.failures + (m.leased_by is not null)::integer,
-               lapses = m.lapses + (m.leased_by is not null)::integer,
-               last_error = case when m.leased_by is null then m.last_error
-                                 else format('the lease of attempt %s, held by %s, lapsed', m.attempt, m.leased_by) end,
-               ready_since = m.ready_at,
-               ready_at = v_lease_ends_at,
-               leased_by = v_consumer
-         where m.id = any(v_ids)
-        returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
-                  v_lease_ends_at, v_now - m.due_at, m.failures, m.lapses, _is_suspect(m.lapses, v_queue.max_attempts),
-                  null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since;
-      v_left := v_left - cardinality(v_ids);
-      if v_left = 0 and not v_is_full then
-        select date_part('epoch', m.ready_since) * 1000000 into v_seen_us from messages m where m.id = v_ids[cardinality(v_ids)];
+      if v_ids is not null then
+        return query
+          update messages m
+             set attempt = m.attempt + 1,
+                 failures = m.failures + (m.leased_by is not null)::integer,
+                 lapses = m.lapses + (m.leased_by is not null)::integer,
+                 last_error = case when m.leased_by is null then m.last_error
+                                   else format('the lease of attempt %s, held by %s, lapsed', m.attempt, m.leased_by) end,
+                 ready_since = m.ready_at,
+                 ready_at = v_lease_ends_at,
+                 leased_by = v_consumer
+           where m.id = any(v_ids)
+          returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
+                    v_lease_ends_at, v_now - m.due_at, m.failures, m.lapses, _is_suspect(m.lapses, v_max_attempts),
+                    null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since;
+        v_stored_bytes := v_load;
+        v_left := v_left - cardinality(v_ids);
+        if v_left = 0 and not v_is_full then
+          v_is_full := true;
+          select date_part('epoch', m.ready_since) * 1000000 into v_seen_us from messages m where m.id = v_ids[cardinality(v_ids)];
+        end if;
       end if;
-    end if;
 
-    -- Full, or stopped at a message that has lapsed before or by large payloads: there may be more right now.
-    v_is_full := v_is_full or v_left = 0;
-    v_locked_us := null;
-    if v_is_full then
-      v_next := v_now;
-      if v_is_deep and v_is_hinted then
-        select date_part('epoch', m.ready_at) * 1000000 into v_locked_us
+      -- Full, or stopped at a message that has lapsed before or by large payloads: there may be more right now.
+      if v_is_full then
+        v_next := v_now;
+        v_locked_us := 0;
+        if v_is_deep and v_is_hinted then
+          select date_part('epoch', m.ready_at) * 1000000 into v_locked_us
+            from messages m
+           where m.queue_id = v_queue_id and m.priority = v_priority
+             and m.ready_at >= v_since and m.ready_at <= to_timestamp(v_seen_us / 1e6::double precision)
+           order by m.ready_at, m.id
+           limit 1;
+        end if;
+      elsif v_is_deep or v_is_searching then
+        v_search_at := clock();
+        select m.ready_at into v_found
           from messages m
-         where m.queue_id = v_queue.id and m.priority = v_priority
-           and m.ready_at >= v_since and m.ready_at <= to_timestamp(v_seen_us / 1e6::double precision)
+         where m.queue_id = v_queue_id and m.priority = v_priority
+           and m.ready_at >= case when v_is_deep then v_since else v_now end
+           and m.ready_at <= case when v_is_searching then v_horizon else v_now end and m.ready_at < 'infinity'
          order by m.ready_at, m.id
          limit 1;
-      elsif v_is_deep then
-        v_locked_us := 0; -- not asked
-      end if;
-    elsif v_is_deep or v_is_searching then
-      v_search_at := clock();
-      select m.ready_at into v_found
-        from messages m
-       where m.queue_id = v_queue.id and m.priority = v_priority
-         and m.ready_at >= case when v_is_deep then v_since else v_now end
-         and m.ready_at <= case when v_is_searching then v_horizon else v_now end and m.ready_at < 'infinity'
-       order by m.ready_at, m.id
-       limit 1;
-      if v_found <= v_now then
-        -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
-        -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
-        v_locked_us := date_part('epoch', v_found) * 1000000;
-        v_next := least(v_next, v_now + interval '1 second');
-        v_search_at := clock();
-        v_found := null;
-        if v_is_searching then
+        v_locked_us := null;
+        if v_found <= v_now then
+          -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
+          -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+          v_locked_us := date_part('epoch', v_found) * 1000000;
+          v_next := least(v_next, v_now + interval '1 second');
+          v_search_at := clock();
           select m.ready_at into v_found
             from messages m
-           where m.queue_id = v_queue.id and m.priority = v_priority
+           where m.queue_id = v_queue_id and m.priority = v_priority and v_is_searching
              and m.ready_at > v_now and m.ready_at <= v_horizon and m.ready_at < 'infinity'
            order by m.ready_at, m.id
            limit 1;
         end if;
+        v_ahead := least(v_ahead, v_found);
+        v_search_us := v_search_us + date_part('epoch', clock() - v_search_at) * 1000000;
       end if;
-      v_ahead := least(v_ahead, v_found);
-      v_search_us := v_search_us + extract(epoch from clock() - v_search_at) * 1000000;
-    end if;
 
-    v_hint[v_near] := greatest(v_seen_us - 50000, 0);
-    v_hint[v_wide] := case when v_is_deep then greatest(least(v_seen_us, v_locked_us) - 1000000, 0)
-                           else least(v_hint[v_wide], v_hint[v_near]) end;
-    exit when v_is_full;
-  end loop;
-
-  -- The levels that were not reached are looked at later, from where they should have been now.
-  if v_is_whole or woken_from is not null then
-    for i in v_head + v_level + 1 .. v_head + v_levels loop
-      v_hint[i] := case when v_is_whole then 0 else least(v_hint[i], greatest(v_woken_us, 0)) end;
-      v_hint[i + v_levels] := least(v_hint[i + v_levels], v_hint[i]);
+      if v_is_deep then
+        v_hint[v_place:v_place + 1] := array[greatest(v_seen_us - 50000, 0), greatest(least(v_seen_us, v_locked_us) - 1000000, 0)];
+      else
+        v_hint[v_place:v_place + 1] := array[greatest(v_seen_us - 50000, 0), least(v_hint[v_place + 1], greatest(v_seen_us - 50000, 0))];
+      end if;
+      exit when v_is_full;
     end loop;
   end if;
 
-  v_hint[looked_at] := v_us;
-  if v_is_wide and v_queue.paused_at is null then
-    v_hint[wide_from] := greatest(extract(epoch from clock() - v_now) * 1000000, 0);
+  -- The levels that were not reached are looked at later, from where they should have been now.
+  if v_is_whole or woken_from is not null then
+    for i in v_place + 2 .. cardinality(v_hint) loop
+      v_hint[i] := case when v_is_whole then 0 else least(v_hint[i], greatest(v_woken_us, 0)) end;
+    end loop;
+  end if;
+
+  v_hint[2] := v_us;
+  if v_is_wide and not v_is_paused then
+    v_hint[5] := greatest(date_part('epoch', clock() - v_now) * 1000000, 0);
     if v_is_whole then
-      v_hint[whole_at] := v_us;
-      -- It grows slowly, and is twice what it was at most: more is a pause of the server, which will not come again.
-      v_hint[whole_took] := least(v_hint[wide_from], 2 * v_hint[whole_took] + 10000);
+      v_hint[3] := v_us;
+      -- It grows slowly, to twice what it was at most: more is a pause of the server, which will not come again.
+      v_hint[4] := least(v_hint[5], 2 * v_hint[4] + 10000);
     end if;
-    v_hint[wide_from] := v_us + least(greatest(20 * v_hint[wide_from], 500000), v_poll_us);
+    v_hint[5] := v_us + least(greatest(20 * v_hint[5], 500000), v_poll_us);
   end if;
 
-  if v_is_full or v_queue.paused_at is not null then
-    null;
-  elsif v_is_searching then
-    v_hint[next_at] := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[reach] < v_poll_us then v_us + v_hint[reach] else 0 end);
-    v_hint[known_until] := case
-      when not listening then v_us + least(v_hint[reach], 1000000)
-      when v_is_told and v_hint[writers_below] = 1 then least(v_us + least(v_hint[reach], 1000000), v_hint[told_until])
-      else 0 end;
-    v_hint[search_from] := case when v_search_us > 200 then v_us + least(100 * v_search_us, v_poll_us) else 0 end;
-    if v_search_us > 500 then
-      v_hint[reach] := greatest(50000, case when v_hint[next_at] > 0 then v_hint[next_at] - v_us else v_hint[reach] end * 250 / v_search_us);
-    elsif v_search_us < 200 then
-      v_hint[reach] := least(2 * v_hint[reach], v_poll_us + 1000000);
-    end if;
-    v_next := least(v_next, v_ahead);
-  elsif v_us >= v_hint[known_until] or v_us >= v_hint[next_at] and v_hint[next_at] > 0 then
-    v_next := least(v_next, to_timestamp(v_hint[search_from] / 1e6::double precision));
-  elsif not listening then
-    v_next := least(v_next, to_timestamp(v_hint[known_until] / 1e6::double precision));
-  end if;
-  -- All that is remembered: what comes next, and when everything is to be looked at.
-  if v_is_hinted and not v_is_full and v_queue.paused_at is null then
-    if v_hint[next_at] > v_us then
-      v_next := least(v_next, to_timestamp(v_hint[next_at] / 1e6::double precision));
-    end if;
-    v_next := least(v_next, to_timestamp((v_hint[whole_at] + greatest(v_poll_us, 20 * v_hint[whole_took])) / 1e6::double precision));
-  end if;
-
-  if listening then
-    if v_left = max and coalesce(v_queue.sleepers_until < v_now + 2 * v_queue.poll_interval, true) then
-      v_queue.sleepers_until := _announce(v_queue.id, v_now + 4 * v_queue.poll_interval);
-      if v_queue.sleepers_until is null then
-        v_next := least(v_next, v_now + interval '50 milliseconds');
-      else
-        v_hint[told_until] := date_part('epoch', v_queue.sleepers_until) * 1000000;
+  if not v_is_full and not v_is_paused then
+    if v_is_searching then
+      v_hint[6] := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[9] < v_poll_us then v_us + v_hint[9] else 0 end);
+      v_hint[7] := case when not listening then v_us + least(v_hint[9], 1000000)
+                        when v_is_settled then least(v_us + least(v_hint[9], 1000000), v_hint[10])
+                        else 0 end;
+      v_hint[8] := case when v_search_us > 200 then v_us + least(100 * v_search_us, v_poll_us) else 0 end;
+      if v_search_us > 500 then
+        v_hint[9] := greatest(50000, case when v_hint[6] > 0 then v_hint[6] - v_us else v_hint[9] end * 250 / v_search_us);
+      elsif v_search_us < 200 and v_hint[9] < v_poll_us + 1000000 then
+        v_hint[9] := 2 * v_hint[9];
       end if;
+      v_next := least(v_next, v_ahead);
+    elsif v_us >= v_hint[7] or v_us >= v_hint[6] and v_hint[6] > 0 or woken_from is not null or not v_is_settled and listening then
+      -- Not known, and too early for a search.
+      v_hint[7] := 0;
+      v_next := least(v_next, to_timestamp(v_hint[8] / 1e6::double precision));
+    elsif not listening then
+      v_next := least(v_next, to_timestamp(v_hint[7] / 1e6::double precision));
     end if;
-    if not v_is_told and v_queue.sleepers_until is not null then
-      v_next := v_now; -- with the announcement made, or because something was claimed and nobody would be told of more
-    elsif v_hint[writers_below] > 1 then
-      v_hint[pause] := least(greatest(2 * v_hint[pause], 10000), v_poll_us);
-      v_next := least(v_next, v_now + make_interval(secs => v_hint[pause] / 1e6));
+    if v_is_hinted then
+      -- What is remembered, and when everything is to be looked at.
+      v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_poll_us, 20 * v_hint[4]),
+                                                 case when v_hint[6] > v_us then v_hint[6] end) / 1e6::double precision));
+    end if;
+  end if;
+
+  if listening and (not v_is_settled or v_left = max and v_sleepers_until < v_now + 2 * v_poll_interval) then
+    if v_hint[11] > 1 then
+      v_hint[12] := least(greatest(2 * v_hint[12], 10000), v_poll_us);
+      v_next := least(v_next, v_now + make_interval(secs => v_hint[12] / 1e6::double precision));
+    elsif not v_is_settled then
+      v_next := v_now; -- what was claimed is no announcement, and nobody would be told of more; or it is made now
+    end if;
+    if v_left = max and coalesce(v_sleepers_until < v_now + 2 * v_poll_interval, true) then
+      if _announce(v_queue_id, v_now + 4 * v_poll_interval) then
+        v_hint[10] := date_part('epoch', v_now + 4 * v_poll_interval) * 1000000;
+      elsif v_hint[11] <> 1 then
+        v_next := v_now + interval '50 milliseconds';
+      else
+        v_next := least(v_next, v_now + interval '50 milliseconds');
+      end if;
     end if;
   end if;
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
     null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_queue.poll_interval, v_hint::text, v_refused, null::timestamptz;
+    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz;
 end
 $function$;
 comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[]) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
@@ -1321,17 +1333,16 @@ end
 $function$;
 
 CREATE OR REPLACE FUNCTION _announce(queue_id integer, sleepers_until timestamp with time zone)
- RETURNS timestamp with time zone
+ RETURNS boolean
  LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
 begin
   perform from queues q where q.id = _announce.queue_id for no key update skip locked;
-  if not found then
-    return null;
+  if found then
+    update queues q set sleepers_until = _announce.sleepers_until where q.id = _announce.queue_id;
   end if;
-  update queues q set sleepers_until = _announce.sleepers_until where q.id = _announce.queue_id;
-  return _announce.sleepers_until;
+  return found;
 end
 $function$;
 

@@ -90,13 +90,15 @@ export default {
   /** Takes `pg_notify` out of every function of the schema, or puts it back. */
   async silence({ url }, isSilent) {
     const sql = single(url)
-    await sql`create or replace function dueq.bench_notify(text, text) returns void language sql as ''`
+    await sql`set search_path to dueq`
+    await sql`create or replace function bench_notify(text, text) returns void language plpgsql as 'begin end'`
     const [from, to] = isSilent ? ['pg_notify(', 'bench_notify('] : ['bench_notify(', 'pg_notify(']
     const functions = await sql`
       select pg_get_functiondef(p.oid) as text from pg_proc p
-       where p.pronamespace = 'dueq'::regnamespace and p.prokind = 'f' and strpos(p.prosrc, ${from}) > 0`
+       where p.pronamespace = 'dueq'::regnamespace and p.prokind = 'f'
+         and (strpos(p.prosrc, ${from}) > 0 or strpos(p.prosrc, ${to}) > 0)`
+    if (functions.length === 0) throw new Error('No function of dueq notifies.')
     for (const { text } of functions) await sql.unsafe(text.replaceAll(from, to))
-    if (isSilent && functions.length === 0) throw new Error('No function of dueq notifies.')
     await sql.end()
   },
 

@@ -19,11 +19,27 @@ export default async function consumers({ url, serverPid, step, pause, round }) 
     while (!isSo() && performance.now() < deadline) await pause(2)
   }
 
+  const transactions = async () => {
+    await pause(1100) // sessions report at most once a second
+    const [row] = await sql`select xact_commit::int as count from pg_stat_database where datname = current_database()`
+    return row.count
+  }
+  const beforeStart = await transactions()
   await step('start, until each has looked once', count, async () => {
     for (const definition of definitions) running.push(dueq.queue(definition).consume(() => arrived()))
     await until(() => running.every(({ status }) => status.lastClaimAt))
   })
   await until(() => events.includes('listen.up'))
+  await step('its statements', count, async () => `${(await transactions()) - beforeStart}`)
+  await step('as many on one queue', count, async () => {
+    const before = await transactions()
+    const crowd = connect({ url, schema: 'dueq', onEvent: () => {} })
+    const consumers = Array.from({ length: count }, () => crowd.queue('queue-0').consume(() => {}))
+    await until(() => consumers.every(({ status }) => status.lastClaimAt))
+    const statements = (await transactions()) - before
+    await crowd.close({ deadline: '5s' })
+    return `${statements} statements`
+  })
   await pause(6000) // the herd of the start settles
   const idle = () =>
     step('idle for 10 s', count, async () => {
@@ -34,11 +50,6 @@ export default async function consumers({ url, serverPid, step, pause, round }) 
       const serverMs = serverCpuMs(serverPid) - server
       return `${round(statements / 10)} statements/s, process ${round((own.user + own.system) / 1e5)} % of a core, server ${round(serverMs / 100)} %`
     })
-  const transactions = async () => {
-    await pause(1100) // sessions report at most once a second
-    const [row] = await sql`select xact_commit::int as count from pg_stat_database where datname = current_database()`
-    return row.count
-  }
   const latency = (name, client) =>
     step(name, 200, async () => {
       const times = []

@@ -47,7 +47,7 @@ export async function runScenario(scenario, systems, options) {
             print(`  ${round + 1}  ${system.name.padEnd(18)} ${finding.variant.padEnd(40)} ${brief(metrics, finding)}`)
           }
         } catch (cause) {
-          const error = /** @type {Error} */ (cause).message
+          const [error = ''] = /** @type {Error} */ (cause).message.split('\n')
           failures.push({ scenario: name, system: system.name, variant: String(group['variant']), error })
           print(`  ${round + 1}  ${system.name.padEnd(18)} ${String(group['variant']).padEnd(40)} FAILED: ${error}`)
         }

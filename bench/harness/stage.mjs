@@ -27,7 +27,16 @@ export async function openStage({ system, context, serverCpuMs }) {
   const manager = role()
   /** @param {string} verb @param {...unknown} args */
   const manage = (verb, ...args) => manager.call('manage', { system: system.name, verb, args: [context, ...args] })
-  await manage('setup')
+  const end = async () => {
+    await Promise.all(roles.map((one) => one.end()))
+    await sql.end({ timeout: 1 })
+  }
+  try {
+    await manage('setup')
+  } catch (error) {
+    await end()
+    throw error
+  }
 
   const stage = {
     system,
@@ -120,8 +129,7 @@ export async function openStage({ system, context, serverCpuMs }) {
     },
     async [Symbol.asyncDispose]() {
       await manage('teardown').catch(() => {})
-      await Promise.all(roles.map((one) => one.end()))
-      await sql.end({ timeout: 1 })
+      await end()
     },
   }
   return stage

@@ -1,6 +1,7 @@
 // What the parts of a connected dueq share: where statements run, the leases it holds, who wakes it, whom it tells.
 import type { Acks } from './acks.js'
 import type { Query } from './driver.js'
+import type { Enqueuer } from './enqueuer.js'
 import type { Emit } from './events.js'
 import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
@@ -19,6 +20,8 @@ export type Client = {
   /** Whether statements of callers' postgres.js transactions may be prepared. */
   readonly prepare: boolean
   readonly statements: Statements
+  /** Sends messages, in few statements. */
+  readonly enqueuer: Enqueuer
   readonly leases: Leases
   readonly wakeups: Wakeups
   readonly watches: Watches

@@ -22,6 +22,8 @@ export type ConnectOptions = {
   readonly listen?: boolean
   /** Whether to use prepared statements; false behind a pooler that cannot. Only for `url`. @default true */
   readonly prepare?: boolean
+  /** Whether `enqueue` calls made while a statement of their queue is in flight share the next one. @default true */
+  readonly coalesce?: boolean
   /** Connections of the pool that dueq opens for `url`, 1 to 100. @default 4 */
   readonly max?: number
   /** Deadline of each statement, 100ms to 1h. @default 30s */
@@ -82,6 +84,7 @@ const typeOf: Readonly<Record<keyof ConnectOptions, string | undefined>> = {
   listenUrl: 'string',
   listen: 'boolean',
   prepare: 'boolean',
+  coalesce: 'boolean',
   max: undefined,
   timeout: undefined,
   name: 'string',

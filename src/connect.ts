@@ -9,11 +9,14 @@ import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.j
 import { checkDefinition, checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { examine } from './doctor.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
+import { plainEnqueuer } from './enqueuer.js'
+import { coalesceEnqueues } from './enqueues.js'
 import { DueqError } from './errors.js'
 import { createEmitter } from './events.js'
 import { createLeases } from './lease.js'
+import { listenSource } from './listen-source.js'
 import { type Duration, durationMs, type Instant, instantText, knownOptions, messageId, schemaName } from './options.js'
-import { listenSource, openPool } from './pool.js'
+import { openPool } from './pool.js'
 import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
 import { createReturns } from './returns.js'
 import { checkingSchema } from './schema.js'
@@ -84,12 +87,16 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     query,
     emit,
   })
+  const sender = plainEnqueuer(query, statements)
+  const coalescer = given.coalesce === false ? undefined : coalesceEnqueues(sender, timeoutMs)
+
   const client: Client = {
     name: given.name ?? `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
     query,
     urgent,
     prepare,
     statements,
+    enqueuer: coalescer ?? sender,
     leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(urgent, ids, attempts, leaseMs)),
     wakeups,
     watches: createWatches(wakeups),
@@ -142,7 +149,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
       const inside = transactionQuery(transaction, prepare)
       return {
         queue: ((queue: Queue | string) =>
-          createProducer(inside, statements, definition(queue))) as DueqInTransaction['queue'],
+          createProducer(plainEnqueuer(inside, statements), definition(queue))) as DueqInTransaction['queue'],
         ...verbs(inside),
       }
     },
@@ -179,6 +186,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     client.watches.close()
     await client.wakeups.close()
     client.leases.close()
+    await coalescer?.close()
     await pool.close()
     const sum = (field: keyof StopReport): number => reports.reduce((total, report) => total + report[field], 0)
     return { finished: sum('finished'), released: sum('released'), stillRunning: sum('stillRunning') }

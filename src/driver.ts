@@ -11,12 +11,13 @@ export type Row = readonly (string | null)[]
 
 /**
  * Runs one statement. The internal form of every connection. `onLate` gets the rows of a statement that was given up at its
- * deadline and answered all the same.
+ * deadline and answered all the same. A pool gives it up at `deadline` (of `performance.now()`), if that comes before its own.
  */
 export type Query = (
   text: string,
   params: readonly (string | null)[],
   onLate?: (rows: readonly Row[]) => void,
+  deadline?: number,
 ) => Promise<readonly Row[]>
 
 /** A postgres.js instance or transaction. */

@@ -23,6 +23,7 @@ export type DueqErrorCode =
   | 'aborted'
   | 'timeout'
   | 'enqueue.incomplete'
+  | 'enqueue.overloaded'
   | 'database.unreachable'
   | 'database.credentials'
   | 'database.not_found'
@@ -105,6 +106,7 @@ const transientCodes: ReadonlySet<string> = new Set([
   'database.read_only',
   'database.error',
   'timeout',
+  'enqueue.overloaded',
   'lock.timeout',
   'transaction.conflict',
 ])

@@ -6,7 +6,7 @@ import type postgres from 'postgres'
 import { cutOff } from './cut-off.js'
 import { queryOf } from './driver.js'
 import { DueqError } from './errors.js'
-import { type ListenSource, openListener } from './pool.js'
+import { type ListenSource, openListener } from './listen-source.js'
 import type { Statements } from './statements.js'
 
 /** A connection that listens. */

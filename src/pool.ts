@@ -1,5 +1,5 @@
-// The connections that dueq opens itself: a few for statements, each opened when one is wanted and none is free, and the
-// options for the connection that listens. Closed by whoever asked for them.
+// The connections that dueq opens for statements: a few, each opened when one is wanted and none is free. Closed by whoever asked
+// for them.
 //
 //   free -- statement --> busy -- answered --> free
 //                          `-- lost, or no answer within the deadline --> cut off, and a fresh one when it is wanted
@@ -10,7 +10,7 @@
 import postgres from 'postgres'
 import { cutOff, sockets } from './cut-off.js'
 import { fromDatabase } from './database-errors.js'
-import { isPg, isPostgresJs, type Query, queryOf } from './driver.js'
+import { type Query, queryOf } from './driver.js'
 import { DueqError } from './errors.js'
 
 /** Where statements run: given by the user, or a URL to connect to. */
@@ -36,38 +36,10 @@ export function openPool(source: Source, deadlineMs: number): Pool {
   return 'shared' in source ? sharedPool(queryOf(source.shared), deadlineMs) : ownPool(source, deadlineMs)
 }
 
-/** Options for a postgres.js connection to the same database as a pool, or undefined where they cannot be known. */
-export function listenSource(source: Source, listenUrl: string | undefined): ListenSource | undefined {
-  if (listenUrl !== undefined) return { url: listenUrl }
-  if ('url' in source) return { url: source.url }
-  const { shared } = source
-  if (isPostgresJs(shared) && shared.options) return { options: shared.options as object }
-  if (isPg(shared) && shared.options) return fromPgOptions(shared.options)
-  return undefined
-}
-
-/** A URL, or the options of the user's own driver. */
-export type ListenSource = { readonly url?: string; readonly options?: object }
-
-/** Opens the one connection that listens. Its owner ends it. */
-export function openListener(source: ListenSource): postgres.Sql {
-  const own = {
-    max: 1,
-    idle_timeout: 0,
-    fetch_types: false,
-    connect_timeout: 10,
-    onnotice: () => {},
-    connection: { application_name: 'dueq listen' },
-    socket: sockets((source.options as { readonly socket?: never } | undefined)?.socket),
-  }
-  const options = { ...source.options, ...own } as postgres.Options<never>
-  return source.url === undefined ? postgres(options) : postgres(source.url, options)
-}
-
 // --- internal ---
 
 /** A place for a connection: the driver's pool of one, which reconnects by itself after an idle connection was lost. */
-type Place = { sql: postgres.Sql | undefined }
+type Place = { sql: postgres.Sql | undefined; run: Query | undefined }
 
 /** A statement that waits for a connection. */
 type Waiting = {
@@ -102,7 +74,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     const place = free.pop()
     if (place) return place
     if (places.length < max) {
-      const added: Place = { sql: undefined }
+      const added: Place = { sql: undefined, run: undefined }
       places.push(added)
       return added
     }
@@ -132,20 +104,23 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
   }
   const drop = (place: Place): void => {
     if (place.sql) void cutOff(place.sql)
-    place.sql = undefined
+    place.sql = place.run = undefined
   }
 
   const queryIn =
     (line: Set<Waiting>): Query =>
-    async (text, params) => {
+    async (text, params, _onLate, earlier = Infinity) => {
       if (isClosed) throw closedError()
-      const deadline = performance.now() + deadlineMs
-      const place = await take(deadline, line)
+      const deadline = Math.min(performance.now() + deadlineMs, earlier)
+      const taken = take(deadline, line)
+      const place = taken instanceof Promise ? await taken : taken
       try {
         if (isClosed) throw closedError()
-        if (performance.now() >= deadline) throw busyError(deadlineMs, max)
+        // With a hundredth of its time left a statement would hardly be answered, and its outcome be unknown.
+        if (performance.now() + deadlineMs / 100 >= deadline) throw busyError(deadlineMs, max)
         place.sql ??= open()
-        return await within(deadline - performance.now(), deadlineMs, queryOf(place.sql)(text, params))
+        place.run ??= queryOf(place.sql)
+        return await within(deadline - performance.now(), deadlineMs, place.run(text, params))
       } catch (cause) {
         const error = fromDatabase(cause)
         // A server that has become a standby takes no writes any more: the next connection may find the primary.
@@ -176,10 +151,11 @@ async function end(sql: postgres.Sql): Promise<void> {
 /** The user's connections: dueq adds a deadline to its statements, and otherwise leaves them alone. */
 function sharedPool(run: Query, deadlineMs: number): Pool {
   let isClosed = false
-  const query: Query = async (text, params, onLate) => {
+  const query: Query = async (text, params, onLate, earlier = Infinity) => {
     if (isClosed) throw closedError()
     try {
-      return await within(deadlineMs, deadlineMs, run(text, params), onLate)
+      const ms = Math.min(deadlineMs, earlier - performance.now())
+      return await within(ms, deadlineMs, run(text, params), onLate)
     } catch (error) {
       throw fromDatabase(error)
     }
@@ -207,9 +183,15 @@ function within<T>(
       reject(silentError(deadlineMs))
     }, ms)
     answer
-      .then((value) => (isLate ? onLate(value) : resolve(value)))
-      .catch(reject) // of a late answer nobody hears
-      .finally(() => clearTimeout(timer))
+      .then((value) => {
+        clearTimeout(timer)
+        if (isLate) onLate(value)
+        else resolve(value)
+      })
+      .catch((error: unknown) => {
+        clearTimeout(timer)
+        reject(error) // of a late answer nobody hears
+      })
   })
 }
 
@@ -230,14 +212,4 @@ function busyError(deadlineMs: number, max: number): DueqError {
     'timeout',
     `None of the ${max} connections became free within ${deadlineMs} ms; nothing was sent. Look for slow statements, or raise \`max\`.`,
   )
-}
-
-/** The options of a `pg` pool in the words of postgres.js. */
-function fromPgOptions(options: Readonly<Record<string, unknown>>): ListenSource {
-  const { connectionString, host, port, user, password, database, ssl } = options
-  const given = Object.entries({ host, port, user, password, database, ssl }).filter(([, value]) => value !== undefined)
-  return {
-    url: typeof connectionString === 'string' ? connectionString : undefined,
-    options: Object.fromEntries(given),
-  }
 }

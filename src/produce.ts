@@ -1,36 +1,12 @@
-// Enqueueing: validates against the contract, writes JSON, and sends it. On whatever connection it is given, so that
-// inside a caller's transaction nothing is different.
+// Enqueueing: one message, an array, or a stream of them. Through whatever sends them, so that inside a caller's transaction
+// nothing is different.
 import type { QueueDefinition } from './definition.js'
-import type { Query } from './driver.js'
+import type { Enqueuer } from './enqueuer.js'
 import { DueqError, isDueqError } from './errors.js'
-import { jsonText } from './json.js'
-import {
-  type Duration,
-  durationMs,
-  type Instant,
-  instantText,
-  knownOptions,
-  readable,
-  saying,
-  wholeNumber,
-} from './options.js'
-import { issuesText, validate } from './payload-schema.js'
-import type { Enqueued, Enqueueing, Statements } from './statements.js'
+import { knownOptions, readable, saying } from './options.js'
+import { charsOf, type EnqueueOptions, optionNames, prepare } from './prepare.js'
+import type { Enqueued, Enqueueing } from './statements.js'
 import { createRest } from './turns.js'
-
-/** When and how to enqueue. `delay` and `at` exclude each other; without both the message is due at once. */
-export type EnqueueOptions = {
-  /** Due this long after the enqueue, by the clock of the database. */
-  readonly delay?: Duration
-  /** Due at this instant. One in the past is due at once, and late from the start. */
-  readonly at?: Instant
-  /** -100 to 100; SMALLER comes FIRST. @default 0 */
-  readonly priority?: number
-  /** At most one live message of the queue has this key; enqueueing a second gives the first, with `created: false`. */
-  readonly dedupKey?: string
-  /** Metadata beside the payload, a JSON object of at most 64 kB. */
-  readonly headers?: Readonly<Record<string, unknown>>
-}
 
 /** One message of `enqueueMany`. */
 export type EnqueueItem<In> = EnqueueOptions & { readonly payload: In }
@@ -45,28 +21,33 @@ const chunkChars = 4_000_000
  */
 const maxArrayChars = 134_217_728
 
-const optionNames = ['delay', 'at', 'priority', 'dedupKey', 'headers']
+const itemNames = ['payload', ...optionNames]
 
 /** Enqueues one message. */
-export async function enqueueOne(
-  query: Query,
-  statements: Statements,
+export function enqueueOne(
+  enqueuer: Enqueuer,
   queue: QueueDefinition,
   payload: unknown,
   options: EnqueueOptions = {},
 ): Promise<Enqueued> {
-  knownOptions('enqueue', options, optionNames)
-  return statements.enqueue(query, queue.name, await prepare(queue, payload, options))
+  try {
+    knownOptions('enqueue', options, optionNames)
+    const message = prepare(queue, payload, options)
+    return message instanceof Promise
+      ? message.then((accepted) => enqueuer.one(queue.name, accepted))
+      : enqueuer.one(queue.name, message)
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 /** Enqueues an array in one statement, all or none; anything async-iterable in chunks, each committed by itself. */
 export async function enqueueAll<In>(
-  query: Query,
-  statements: Statements,
+  enqueuer: Enqueuer,
   queue: QueueDefinition,
   items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
 ): Promise<Enqueued[]> {
-  if (isIterable(items, Symbol.asyncIterator)) return enqueueChunks(query, statements, queue, items)
+  if (isIterable(items, Symbol.asyncIterator)) return enqueueChunks(enqueuer, queue, items)
   if (!isIterable(items, Symbol.iterator))
     throw new DueqError('option.invalid', 'Expected `enqueueMany` to get an array (or an iterable) of { payload, … }.')
   const messages: Enqueueing[] = []
@@ -74,11 +55,13 @@ export async function enqueueAll<In>(
   let chars = 0
   try {
     for (const item of items) {
-      const message = await prepareItem(queue, item, messages.length)
+      const prepared = prepareItem(queue, item, messages.length)
+      const message = prepared instanceof Promise ? await prepared : prepared
       chars += charsOf(message)
       if (chars > maxArrayChars) throw arrayTooLarge(messages.length)
       messages.push(message)
-      await rest()
+      const pause = rest()
+      if (pause) await pause
     }
   } catch (error) {
     if (isDueqError(error)) throw error
@@ -88,14 +71,13 @@ export async function enqueueAll<In>(
       { cause: error },
     )
   }
-  return messages.length === 0 ? [] : statements.enqueueMany(query, queue.name, messages)
+  return messages.length === 0 ? [] : enqueuer.many(queue.name, messages)
 }
 
 // --- internal ---
 
 async function enqueueChunks<In>(
-  query: Query,
-  statements: Statements,
+  enqueuer: Enqueuer,
   queue: QueueDefinition,
   items: AsyncIterable<EnqueueItem<In>>,
 ): Promise<Enqueued[]> {
@@ -104,7 +86,7 @@ async function enqueueChunks<In>(
   let chars = 0
   const flush = async (): Promise<void> => {
     if (chunk.length === 0) return
-    committed.push(...(await statements.enqueueMany(query, queue.name, chunk)))
+    committed.push(...(await enqueuer.many(queue.name, chunk)))
     chunk = []
     chars = 0
   }
@@ -132,10 +114,6 @@ async function enqueueChunks<In>(
   }
 }
 
-function charsOf({ payload, headers }: Enqueueing): number {
-  return payload.length + (headers?.length ?? 0)
-}
-
 function arrayTooLarge(index: number): DueqError {
   return new DueqError(
     'payload.too_large',
@@ -149,62 +127,26 @@ function isIterable(value: unknown, key: symbol): value is Iterable<never> & Asy
   return typeof value === 'object' && value !== null && readable('what `enqueueMany` gets', look)
 }
 
-async function prepareItem(queue: QueueDefinition, item: EnqueueItem<unknown>, index: number): Promise<Enqueueing> {
+function prepareItem(
+  queue: QueueDefinition,
+  item: EnqueueItem<unknown>,
+  index: number,
+): Enqueueing | Promise<Enqueueing> {
   try {
-    knownOptions('a message', item ?? null, ['payload', ...optionNames])
+    knownOptions('a message', item ?? null, itemNames)
     if (!('payload' in item))
       throw new DueqError('option.invalid', 'Expected { payload, delay?, at?, … }, got an object without `payload`.')
-    return await prepare(queue, item.payload, item)
+    const message = prepare(queue, item.payload, item)
+    return message instanceof Promise ? message.catch((error: unknown) => refuse(error, index)) : message
   } catch (error) {
-    if (!(error instanceof DueqError)) throw error
-    throw new DueqError(error.code, `Message ${index}: ${error.message}`, {
-      cause: error,
-      details: { ...error.details, index },
-    })
+    return refuse(error, index)
   }
 }
 
-async function prepare(queue: QueueDefinition, payload: unknown, options: EnqueueOptions): Promise<Enqueueing> {
-  const { delay, at, priority, dedupKey, headers } = options
-  if (delay !== undefined && at !== undefined)
-    throw new DueqError(
-      'delay.and_at',
-      'Both `delay` and `at` are given. Give one of them: `delay` counts from now, `at` is an instant.',
-    )
-  if (
-    dedupKey !== undefined &&
-    (typeof dedupKey !== 'string' ||
-      dedupKey.length === 0 ||
-      Buffer.byteLength(dedupKey) > 512 ||
-      dedupKey.includes('\u0000') ||
-      !dedupKey.isWellFormed())
-  )
-    throw new DueqError(
-      'option.invalid',
-      'Expected `dedupKey` to be a string of 1 to 512 bytes, without U+0000 and lone surrogates.',
-    )
-  if (
-    headers !== undefined &&
-    (typeof headers !== 'object' || headers === null || readable('`headers`', () => Array.isArray(headers)))
-  )
-    throw new DueqError('headers.invalid', 'Expected `headers` to be an object.')
-  if (queue.payload) {
-    const result = await validate(queue.payload, payload)
-    if (result.issues)
-      throw new DueqError(
-        'payload.rejected',
-        `The payload for queue "${queue.name}" does not fit its schema: ${issuesText(result.issues)}.`,
-        {
-          details: { queue: queue.name, issues: result.issues },
-        },
-      )
-  }
-  return {
-    payload: jsonText('payload', payload),
-    delayMs: delay === undefined ? undefined : durationMs('delay', delay),
-    at: at === undefined ? undefined : instantText('at', at),
-    priority: priority === undefined ? undefined : wholeNumber('priority', priority, -100, 100),
-    dedupKey,
-    headers: headers === undefined ? undefined : jsonText('headers', headers),
-  }
+function refuse(error: unknown, index: number): never {
+  if (!(error instanceof DueqError)) throw error
+  throw new DueqError(error.code, `Message ${index}: ${error.message}`, {
+    cause: error,
+    details: { ...error.details, index },
+  })
 }

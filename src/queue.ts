@@ -4,14 +4,15 @@ import type { ConsumeOptions } from './consume-options.js'
 import { type Consumer, startConsumer } from './consumer.js'
 import { differences, type QueueDefinition } from './definition.js'
 import { type DequeueOptions, dequeue } from './dequeue.js'
-import type { Query } from './driver.js'
+import type { Enqueuer } from './enqueuer.js'
 import { DueqError } from './errors.js'
 import type { Handler } from './handlers.js'
 import { iterate, type MessagesOptions } from './iterate.js'
 import type { Message } from './message.js'
 import { describe, knownOptions, messageIds, wholeNumber } from './options.js'
-import { type EnqueueItem, type EnqueueOptions, enqueueAll, enqueueOne } from './produce.js'
-import type { Enqueued, Statements } from './statements.js'
+import type { EnqueueOptions } from './prepare.js'
+import { type EnqueueItem, enqueueAll, enqueueOne } from './produce.js'
+import type { Enqueued } from './statements.js'
 import type { QueueStats } from './statements-operate.js'
 
 /** What a producer needs, on a pool or in a transaction. */
@@ -58,11 +59,11 @@ export type QueueHandle<In, Out> = Producer<In> & {
   drop(): Promise<void>
 }
 
-/** The producing side of a queue on some connection. */
-export function createProducer<In>(query: Query, statements: Statements, queue: QueueDefinition): Producer<In> {
+/** The producing side of a queue. */
+export function createProducer<In>(enqueuer: Enqueuer, queue: QueueDefinition): Producer<In> {
   return {
-    enqueue: (payload, options) => enqueueOne(query, statements, queue, payload, options),
-    enqueueMany: (items) => enqueueAll(query, statements, queue, items),
+    enqueue: (payload, options) => enqueueOne(enqueuer, queue, payload, options),
+    enqueueMany: (items) => enqueueAll(enqueuer, queue, items),
   }
 }
 
@@ -84,7 +85,7 @@ export function createHandle<In, Out>(client: Client, queue: QueueDefinition): Q
 
   return {
     name,
-    ...createProducer<In>(query, statements, queue),
+    ...createProducer<In>(client.enqueuer, queue),
     consume(handler, options = {}) {
       compareOnce()
       return startConsumer(client, queue, handler, options)

@@ -2,7 +2,7 @@
 // migrated while statements run is no trouble: one that met a function just as it was replaced is sent again.
 
 import { fromDatabase } from './database-errors.js'
-import type { Query } from './driver.js'
+import type { Query, Row } from './driver.js'
 import { DueqError } from './errors.js'
 import type { Statements } from './statements.js'
 
@@ -26,17 +26,23 @@ export function checkingSchema(asking: Query, statements: Statements, schema: st
       checking = undefined
     }
   }
-  return (query) => async (text, params, onLate) => {
-    if (!isChecked) await (checking ??= check())
+  const again = async (query: Query, cause: unknown, statement: Parameters<Query>): Promise<readonly Row[]> => {
+    let latest = cause
     for (const pauseMs of migrationPausesMs) {
+      if (!isOfMigration(latest)) throw latest
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
       try {
-        return await query(text, params, onLate)
+        return await query(...statement)
       } catch (error) {
-        if (!isOfMigration(error)) throw error
-        await new Promise((resolve) => setTimeout(resolve, pauseMs))
+        latest = error
       }
     }
-    return query(text, params, onLate)
+    throw latest
+  }
+  // Once all is well a statement passes without a function of its own to wait in.
+  return (query) => {
+    const run: Query = (...statement) => query(...statement).catch((error: unknown) => again(query, error, statement))
+    return (...statement) => (isChecked ? run(...statement) : (checking ??= check()).then(() => run(...statement)))
   }
 }
 

@@ -110,7 +110,7 @@ it('a statement for which no connection became free has not been sent, and says 
 
 it('close rejects what still waits for a connection', async () => {
   const { name } = await client.queue()
-  const dueq = client.anotherByUrl({ max: 1 })
+  const dueq = client.anotherByUrl({ max: 1, coalesce: false })
   await dueq.queue(name).stats()
   const slow = dueq.queue(name).enqueue({ sleep: 0.5 })
   const waiting = rejection(dueq.queue(name).enqueue({}))

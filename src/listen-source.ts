@@ -1,0 +1,45 @@
+// Where the one connection that listens goes: to the database of the statements, past a pooler where one is named.
+import postgres from 'postgres'
+import { sockets } from './cut-off.js'
+import { isPg, isPostgresJs } from './driver.js'
+import type { Source } from './pool.js'
+
+/** Options for a postgres.js connection to the same database as a pool, or undefined where they cannot be known. */
+export function listenSource(source: Source, listenUrl: string | undefined): ListenSource | undefined {
+  if (listenUrl !== undefined) return { url: listenUrl }
+  if ('url' in source) return { url: source.url }
+  const { shared } = source
+  if (isPostgresJs(shared) && shared.options) return { options: shared.options as object }
+  if (isPg(shared) && shared.options) return fromPgOptions(shared.options)
+  return undefined
+}
+
+/** A URL, or the options of the user's own driver. */
+export type ListenSource = { readonly url?: string; readonly options?: object }
+
+/** Opens the one connection that listens. Its owner ends it. */
+export function openListener(source: ListenSource): postgres.Sql {
+  const own = {
+    max: 1,
+    idle_timeout: 0,
+    fetch_types: false,
+    connect_timeout: 10,
+    onnotice: () => {},
+    connection: { application_name: 'dueq listen' },
+    socket: sockets((source.options as { readonly socket?: never } | undefined)?.socket),
+  }
+  const options = { ...source.options, ...own } as postgres.Options<never>
+  return source.url === undefined ? postgres(options) : postgres(source.url, options)
+}
+
+// --- internal ---
+
+/** The options of a `pg` pool in the words of postgres.js. */
+function fromPgOptions(options: Readonly<Record<string, unknown>>): ListenSource {
+  const { connectionString, host, port, user, password, database, ssl } = options
+  const given = Object.entries({ host, port, user, password, database, ssl }).filter(([, value]) => value !== undefined)
+  return {
+    url: typeof connectionString === 'string' ? connectionString : undefined,
+    options: Object.fromEntries(given),
+  }
+}

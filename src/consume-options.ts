@@ -9,7 +9,7 @@ export type ConsumeOptions = {
   readonly lease?: Duration
   /** The longest sleep between looks, 100ms to 1h; the stored poll interval of the queue is an upper bound. @default the stored one */
   readonly pollInterval?: Duration
-  /** At most this many messages are claimed ahead of free handlers, 0 to 1000; slow handlers get fewer. @default 1000 */
+  /** At most this many messages are claimed ahead of free handlers, 0 to 2000; slow handlers get fewer. @default 2000 */
   readonly prefetch?: number
   /** Stops the consumer (mode finish) when it aborts. */
   readonly signal?: AbortSignal
@@ -25,6 +25,6 @@ export function checkConsume(handler: unknown, options: ConsumeOptions) {
     concurrency: wholeNumber('concurrency', options.concurrency ?? 10, 1, 10_000),
     leaseMs: options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' }),
     pollMs: durationMs('pollInterval', options.pollInterval ?? '1h', { min: '100ms', max: '1h' }),
-    prefetch: wholeNumber('prefetch', options.prefetch ?? 1000, 0, 1000),
+    prefetch: wholeNumber('prefetch', options.prefetch ?? 2000, 0, 2000),
   }
 }

@@ -5,19 +5,16 @@
 //      |-> stopping (claims no more, waits for its handlers) -> stopped
 //      `-> failed (a permanent error: credentials, unknown queue, newer schema): `stopped` rejects
 //
-// One loop claims. It sleeps until a hand is free (handlers.ts) and it is its turn to look (watch.ts). While draining it looks
-// for itself: what others found would not tell it that nothing is left.
-import { claim } from './claim.js'
+// How it claims is in claiming.ts, what becomes of the messages in handlers.ts.
+import { createClaiming } from './claiming.js'
 import { type Client, checkStop, type StopOptions, type StopReport } from './client.js'
 import { type ConsumeOptions, checkConsume } from './consume-options.js'
-import { fromDatabase } from './database-errors.js'
 import type { QueueDefinition } from './definition.js'
-import { type DueqError, isTransient } from './errors.js'
+import type { DueqError } from './errors.js'
 import { createHandlers, type Handler, type Handlers } from './handlers.js'
 import { createLatch } from './latch.js'
 import { wholeNumber } from './options.js'
 import { createPrefetch } from './prefetch.js'
-import type { Turn } from './watch.js'
 
 export type ConsumerStatus = {
   readonly state: 'running' | 'paused' | 'draining' | 'stopping' | 'stopped' | 'failed'
@@ -44,9 +41,6 @@ export type Consumer = AsyncDisposable & {
   stop(options?: StopOptions): Promise<StopReport>
 }
 
-/** Where no handler became free for so long, what waits for one is given back: another process may have hands free. */
-const stuckMs = 2_000
-
 /** At the deadline, handlers that obey their signals, and what is still on its way to the database, get a moment. */
 const graceMs = 250
 
@@ -66,9 +60,6 @@ export function startConsumer<Payload>(
   const latch = createLatch()
   const progress = createLatch()
   const seat = client.watches.join(queue, { pollMs, onTurn: latch.set })
-  /** When to look out of turn. */
-  let ownLookAt = Number.POSITIVE_INFINITY
-  let isWaiting = false
 
   const isTaking = (): boolean => state === 'running' || state === 'draining'
   const handlers: Handlers<Payload> = createHandlers({
@@ -79,66 +70,23 @@ export function startConsumer<Payload>(
     isTaking,
     onHandled: prefetch.handled,
     onChange() {
-      if (state === 'draining' && handlers.running === 0) ownLookAt = 0
-      // Not for each message: with nothing to claim for, each of these wakes cost more than the handling of a message.
-      if (isWaiting && (state !== 'running' || prefetch.room(handlers) > 0)) latch.set()
+      claiming.onChange()
       progress.set()
     },
   })
 
-  // --- claiming
-
-  const look = async (turn: Turn, max: number): Promise<void> => {
-    ownLookAt = Number.POSITIVE_INFINITY
-    const free = Math.max(handlers.concurrency - handlers.running - handlers.waiting, 1)
-    const claimed = await claim<Payload>(client, {
-      queue,
-      schema: definition.payload,
-      max,
-      handlers: free,
-      leaseMs,
-      isKept: true,
-      turn,
-    })
-    prefetch.claimed(claimed.controls.length, claimed.payloadChars)
-    handlers.take(claimed.controls)
-    if (!isTaking()) handlers.giveBackWaiting()
-    if (state !== 'draining') return
-    const isIdle = claimed.controls.length === 0 && handlers.running === 0 && handlers.settling === 0
-    if (seat.isDue) ownLookAt = 0
-    else if (isIdle) state = 'stopping'
-  }
-
-  const claimLoop = async (): Promise<void> => {
-    while (isTaking() || state === 'paused') {
-      const max = isTaking() ? prefetch.room(handlers) : 0
-      const now = performance.now()
-      const stuckAt = handlers.waiting > 0 ? handlers.lastStartAt + stuckMs : Number.POSITIVE_INFINITY
-      if (now >= stuckAt) {
-        prefetch.handled(stuckMs * handlers.concurrency)
-        handlers.giveBackWaiting()
-        continue
-      }
-      if (max === 0) seat.pass()
-      const turn = max === 0 ? undefined : now >= ownLookAt ? seat.begin() : seat.take()
-      if (!turn) {
-        isWaiting = true
-        await latch.wait(max === 0 ? stuckAt : Math.min(stuckAt, ownLookAt))
-        isWaiting = false
-        continue
-      }
-      try {
-        await look(turn, max)
-      } catch (cause) {
-        const error = fromDatabase(cause)
-        const retryMs = turn.failed(isTransient(error))
-        if (!isTaking() && state !== 'paused') return
-        if (!isTransient(error)) throw error
-        if (state === 'draining') ownLookAt = performance.now() + retryMs
-        emit({ type: 'consumer.error', queue, error, retryMs })
-      }
-    }
-  }
+  const claiming = createClaiming<Payload>({
+    client,
+    definition,
+    leaseMs,
+    prefetch,
+    handlers,
+    seat,
+    latch,
+    state: () => state,
+    onDrained: () => (state = 'stopping'),
+    onFailed: () => (state = 'failed'),
+  })
 
   // --- stopping
 
@@ -160,7 +108,7 @@ export function startConsumer<Payload>(
 
   const finish = async (): Promise<StopReport> => {
     const before = { ...handlers.counts }
-    ownLookAt = 0
+    claiming.lookNow()
     const isSettling = (): boolean => isLooping || handlers.settling > 0
     const isBusy = (): boolean => state === 'draining' || handlers.running > 0 || isSettling()
     await Promise.resolve() // a stop that changes its mind in the same turn counts as one
@@ -203,7 +151,7 @@ export function startConsumer<Payload>(
     seat.leave()
     progress.set()
   }
-  claimLoop().then(onLoopEnd, (error: DueqError) => {
+  claiming.run().then(onLoopEnd, (error: DueqError) => {
     failed = error
     state = 'failed'
     emit({ type: 'consumer.error', queue, error, retryMs: Number.POSITIVE_INFINITY })

@@ -10,8 +10,11 @@ const weight = 0.05
 export type Prefetch = {
   handled(runMs: number): void
   claimed(count: number, payloadChars: number): void
-  /** How many messages to claim now: 0 where all hands are full, or where so few are free that waiting makes a better batch. */
-  room(hands: Hands): number
+  /**
+   * How many messages to claim now, with so many asked for that are still to come: 0 where all hands are full, or where so
+   * few are free that waiting makes a better batch.
+   */
+  room(hands: Hands, asked: number): number
 }
 
 /** What a consumer has in hand. */
@@ -46,15 +49,15 @@ export function createPrefetch(max: number): Prefetch {
     claimed(count, payloadChars) {
       if (count > 0) meanChars = Math.max(meanChars * 0.9, payloadChars / count)
     },
-    room(hands) {
+    room(hands, asked) {
       const { concurrency, running, waiting, settling } = hands
       // What may take this process down takes nothing along that waits, and in the end nothing at all.
       if (hands.hasSuspect) return 0
       const target = concurrency + (hands.hasLapsed ? 0 : ahead(concurrency))
       if (settling > 2 * target) return 0
-      const free = Math.min(target - running - waiting, maxBatch)
-      if (waiting === 0 && running < concurrency) return Math.max(free, 0)
-      return free >= target / 2 ? free : 0
+      const free = Math.min(target - running - waiting - asked, maxBatch)
+      if (waiting === 0 && asked === 0 && running < concurrency) return Math.max(free, 0)
+      return free >= Math.min(target / 2, maxBatch) ? free : 0
     },
   }
 }

@@ -11,6 +11,7 @@ const layers = [
   ['queue', 'doctor'],
   ['iterate', 'dequeue', 'produce'],
   ['consumer'],
+  ['claiming'],
   ['handlers'],
   ['settle', 'prefetch'],
   ['claim'],

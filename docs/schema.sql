@@ -473,8 +473,9 @@ begin
   -- One statement looks the queue up, checks, inserts and wakes: 48 µs with the call and the commit (not synchronous), of
   -- which a bare insert with pg_notify is 29; with a statement and a function for each step it was 76. What this one
   -- refuses, whatever the reason, it leaves to those below. It sees a drop of the queue: its lock on `messages`, on which
-  -- drop_queue lets it wait, comes before its snapshot. Above READ COMMITTED the snapshot is an old one.
-  if dedup_key is null and current_setting('transaction_isolation') = 'read committed' then
+  -- drop_queue lets it wait, comes before its snapshot; so does the number of the transaction, for _wake. Above READ
+  -- COMMITTED the snapshot is an old one.
+  if dedup_key is null and current_setting('transaction_isolation') = 'read committed' and pg_current_xact_id() is not null then
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
     select q.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers
       from queues q
@@ -500,10 +501,7 @@ begin
     select u.id, u.created into id, created
       from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
-  perform _still_there(v_queue);
-  if created then
-    perform _wake(v_queue, v_due_at, v_now);
-  end if;
+  perform _inserted(v_queue, case when created then v_due_at end, v_now);
 end
 $function$;
 comment on function enqueue(text,jsonb,interval,timestamp with time zone,integer,text,jsonb) is 'Enqueues one message, due after a delay, at an instant, or now. Gives its id, and created = false where a live message has the dedup key.';
@@ -576,11 +574,10 @@ begin
     perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
 
-  perform _still_there(v_queue);
   if delays is not null or ats is not null then
     select min(_plain_due_at(n.delay, n.at, v_now)) into v_first from unnest(delays, ats) as n (delay, at);
   end if;
-  perform _wake(v_queue, v_first, v_now);
+  perform _inserted(v_queue, v_first, v_now);
 end
 $function$;
 comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zone[],integer[],text[],jsonb[]) is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
@@ -860,6 +857,7 @@ begin
         v_is_settled := pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[11];
         if v_is_settled then
           v_hint[11] := 1;
+          v_hint[3] := 0; -- the last of them may have enqueued long ago: this look is a whole one
         end if;
       end if;
     end if;
@@ -1171,7 +1169,7 @@ begin
     return next;
   end loop;
   if dead_id is not null then
-    perform _wake(v_queue, v_now, v_now);
+    perform _wake(q, v_now, v_now) from queues q where q.id = v_queue.id;
   end if;
 end
 $function$;
@@ -1970,6 +1968,18 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _inserted(queue queues, ready_at timestamp with time zone, v_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform _wake(q, ready_at, v_now) from queues q where q.id = queue.id;
+  if not found then
+    perform _unknown_queue(queue.name);
+  end if;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _invalid(argument text, expected text, given text)
  RETURNS void
  LANGUAGE plpgsql
@@ -2186,18 +2196,6 @@ AS $function$
                 date_trunc('second', at - xact_start), current_user)
 $function$;
 
-CREATE OR REPLACE FUNCTION _still_there(queue queues)
- RETURNS void
- LANGUAGE plpgsql
-AS $function$
-begin
-  perform from queues q where q.id = queue.id;
-  if not found then
-    perform _unknown_queue(queue.name);
-  end if;
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION _table_locks_text()
  RETURNS text
  LANGUAGE sql
@@ -2252,7 +2250,9 @@ CREATE OR REPLACE FUNCTION _wake(queue queues, ready_at timestamp with time zone
  RETURNS boolean
  LANGUAGE sql
 AS $function$
-  select case when ready_at <= v_now + queue.poll_interval and pg_notification_queue_usage() < 0.5
+  select case when ready_at <= v_now + queue.poll_interval
+               and (queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')
+               and pg_notification_queue_usage() < 0.5
               then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
               else true end
 $function$;

@@ -15,9 +15,11 @@ as $$ select 101 $$;
 
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
 
--- _wake: tells sleeping consumers that something is ready at an instant, unless that is after their next look by themselves.
--- Changes: nothing; queues a notification that the commit sends. Locks: none until commit, then the cluster-wide
--- lock that orders notifying commits, which is why nobody is woken for what a sleeper would find by itself.
+-- _wake: tells sleeping consumers that something is ready at an instant, unless that is after their next look by themselves, or
+-- none has announced that it sleeps: notifying commits wait for each other, in the whole cluster, and most find everybody busy.
+-- Whoever announces looks again until all transactions that had a number by then are over. So `queue` must be read by a
+-- statement whose transaction has its number already; above READ COMMITTED that is no help, for the snapshot is older.
+-- Changes: nothing; queues a notification that the commit sends. Locks: none until commit, then the cluster-wide lock.
 -- The notification is only a hint, and a full notification queue makes the committing transaction fail, so above
 -- half of it dueq stays silent and lets the poll interval do the waking.
 -- Payload: the queue, a space, the instant in seconds since 1970. The channel is the name of the schema.
@@ -25,7 +27,9 @@ comment on function schema_version() is 'Version of these tables and functions: 
 create function _wake(queue queues, ready_at timestamptz, v_now timestamptz) returns boolean
 language sql volatile
 as $$
-  select case when ready_at <= v_now + queue.poll_interval and pg_notification_queue_usage() < 0.5
+  select case when ready_at <= v_now + queue.poll_interval
+               and (queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')
+               and pg_notification_queue_usage() < 0.5
               then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
               else true end
 $$;

@@ -108,13 +108,14 @@ begin
 end
 $$;
 
--- _still_there: raises DQ001 where the queue was dropped between its look-up and the insert. By now the transaction holds
--- its lock on `messages`, so from here on drop_queue waits for it.
-create function _still_there(queue queues) returns void
+-- _inserted: what follows an insert: wakes, unless `ready_at` is null, and raises DQ001 where the queue was dropped between its
+-- look-up and the insert. By now the transaction holds its lock on `messages`, so from here on drop_queue waits for it, and
+-- it has its number, so that consumers that announce their sleep after this look wait for its end.
+create function _inserted(queue queues, ready_at timestamptz, v_now timestamptz) returns void
 language plpgsql volatile
 as $$
 begin
-  perform from queues q where q.id = queue.id;
+  perform _wake(q, ready_at, v_now) from queues q where q.id = queue.id;
   if not found then
     perform _unknown_queue(queue.name);
   end if;
@@ -192,8 +193,9 @@ begin
   -- One statement looks the queue up, checks, inserts and wakes: 48 µs with the call and the commit (not synchronous), of
   -- which a bare insert with pg_notify is 29; with a statement and a function for each step it was 76. What this one
   -- refuses, whatever the reason, it leaves to those below. It sees a drop of the queue: its lock on `messages`, on which
-  -- drop_queue lets it wait, comes before its snapshot. Above READ COMMITTED the snapshot is an old one.
-  if dedup_key is null and current_setting('transaction_isolation') = 'read committed' then
+  -- drop_queue lets it wait, comes before its snapshot; so does the number of the transaction, for _wake. Above READ
+  -- COMMITTED the snapshot is an old one.
+  if dedup_key is null and current_setting('transaction_isolation') = 'read committed' and pg_current_xact_id() is not null then
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
     select q.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers
       from queues q
@@ -219,10 +221,7 @@ begin
     select u.id, u.created into id, created
       from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
-  perform _still_there(v_queue);
-  if created then
-    perform _wake(v_queue, v_due_at, v_now);
-  end if;
+  perform _inserted(v_queue, case when created then v_due_at end, v_now);
 end
 $$;
 
@@ -378,11 +377,10 @@ begin
     perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
 
-  perform _still_there(v_queue);
   if delays is not null or ats is not null then
     select min(_plain_due_at(n.delay, n.at, v_now)) into v_first from unnest(delays, ats) as n (delay, at);
   end if;
-  perform _wake(v_queue, v_first, v_now);
+  perform _inserted(v_queue, v_first, v_now);
 end
 $$;
 

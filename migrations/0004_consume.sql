@@ -299,6 +299,7 @@ begin
         v_is_settled := pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[11];
         if v_is_settled then
           v_hint[11] := 1;
+          v_hint[3] := 0; -- the last of them may have enqueued long ago: this look is a whole one
         end if;
       end if;
     end if;

@@ -267,7 +267,7 @@ begin
     return next;
   end loop;
   if dead_id is not null then
-    perform _wake(v_queue, v_now, v_now);
+    perform _wake(q, v_now, v_now) from queues q where q.id = v_queue.id;
   end if;
 end
 $$;

@@ -100,6 +100,8 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
           else if (!isUp) {
             isUp = true
             onUp()
+            // Only who listens for certain announces its sleep, with a look; without one no producer would wake it.
+            wakeAll()
           }
         }
         await pause(retestMs, closed)

@@ -25,18 +25,25 @@ async function notifications(): Promise<readonly string[]> {
   return heard.splice(0).filter((payload) => payload !== 'end')
 }
 
+/** A queue whose consumers have announced that they sleep. */
+async function sleeping(settings?: string): Promise<string> {
+  const queue = await engine.queue(settings)
+  await engine.rows(`update dueq.queues set sleepers_until = dueq.clock() + interval '1 day' where name = $1`, [queue])
+  return queue
+}
+
 const instant = (id: string) =>
   engine.value('select extract(epoch from ready_at)::text from dueq.message_states where id = $1', [id])
 
 it('promise 6a: a notification names the queue and the instant, in seconds since 1970', async () => {
-  const queue = await engine.queue()
+  const queue = await sleeping()
   const id = await engine.enqueue(queue, `at => '2001-09-09 01:46:40.000123+00'`)
   expect(await notifications()).toEqual([`${queue} 1000000000.000123`])
   expect(await instant(id)).toBe('1000000000.000123')
 })
 
 it('promise 6a: it is sent when the transaction commits, and not when it rolls back', async () => {
-  const queue = await engine.queue()
+  const queue = await sleeping()
   await using session = await engine.session()
   await session.begin()
   await session.rows(`select id from dueq.enqueue($1, '1')`, [queue])
@@ -64,7 +71,7 @@ it.each([
        ats => array[dueq.clock() + '1 hour', dueq.clock() + $2::text::interval])`,
   ],
 ])('promise 6b: %s wakes for what is due within the poll interval, and for nothing later', async (_, text) => {
-  const queue = await engine.queue(`poll_interval => '7 seconds'`)
+  const queue = await sleeping(`poll_interval => '7 seconds'`)
   await engine.rows(text, [queue, '7.000001 seconds'])
   expect(await notifications()).toEqual([])
   await engine.rows('select dueq.purge($1)', [queue])
@@ -79,7 +86,7 @@ it.each([
   ['release', 'select dueq.release($1, 1, $2::text::interval)'],
   ['release_many', 'select id from dueq.release_many(array[$1::bigint], array[1], array[$2::text::interval])'],
 ])('promise 6b: %s wakes within the poll interval, and not beyond', async (_, text) => {
-  const queue = await engine.queue(`poll_interval => '7 seconds'`)
+  const queue = await sleeping(`poll_interval => '7 seconds'`)
   for (const [interval, count] of [
     ['7.000001 seconds', 0],
     ['7 seconds', 1],
@@ -96,7 +103,7 @@ it.each([
   ['nack_many', 'select id from dueq.nack_many($1, $2, null, $3)'],
   ['release_many', 'select id from dueq.release_many($1, $2, $3)'],
 ])('promise 6b: %s wakes each queue once, for what is ready there first', async (_, text) => {
-  const queues = [await engine.queue(), await engine.queue(), await engine.queue()]
+  const queues = [await sleeping(), await sleeping(), await sleeping()]
   const ids: string[] = []
   for (let i = 0; i < 7; i++) ids.push(await engine.enqueue(queues[i % 3]!))
   for (const queue of queues) await engine.dequeue(queue, 10)
@@ -111,7 +118,7 @@ it.each([
 })
 
 it('promise 6b: reschedule wakes within the poll interval, and not beyond', async () => {
-  const queue = await engine.queue(`poll_interval => '7 seconds'`)
+  const queue = await sleeping(`poll_interval => '7 seconds'`)
   const id = await engine.enqueue(queue, `delay => '1 hour'`)
   await engine.rows(`select dueq.reschedule($1, '8 seconds')`, [id])
   expect(await notifications()).toEqual([])
@@ -120,7 +127,7 @@ it('promise 6b: reschedule wakes within the poll interval, and not beyond', asyn
 })
 
 it('promise 6b: a release to the old place, redrive and resume wake at once', async () => {
-  const queue = await engine.queue()
+  const queue = await sleeping()
   const id = await engine.enqueue(queue)
   await engine.dequeue(queue)
   await notifications()
@@ -140,7 +147,7 @@ it('promise 6b: a release to the old place, redrive and resume wake at once', as
 })
 
 it('promise 6b: dequeue, ack, extend, cancel and a refused settle wake nobody', async () => {
-  const queue = await engine.queue()
+  const queue = await sleeping()
   const [acked, cancelled] = [await engine.enqueue(queue), await engine.enqueue(queue)]
   await notifications()
   await engine.dequeue(queue)
@@ -150,7 +157,62 @@ it('promise 6b: dequeue, ack, extend, cancel and a refused settle wake nobody', 
 })
 
 it('promise 6c: a transaction that enqueues many messages sends each wake-up once', async () => {
-  const queue = await engine.queue()
+  const queue = await sleeping()
   await engine.rows(`select enqueued.id from generate_series(1, 50), dueq.enqueue($1, '1') enqueued`, [queue])
   expect(await notifications()).toHaveLength(1)
 })
+
+const wakers = `
+  select id from dueq.enqueue($1, '1');
+  select id from dueq.enqueue($1, '1', priority => 1);
+  select id from dueq.enqueue($1, '1', dedup_key => 'k');
+  select id from dueq.enqueue_many($1, array['1', '2']::jsonb[]);
+  select dueq.nack(id, attempt, 'e', '0') from dueq.dequeue($1);
+  select d.id from dueq.dequeue($1) d, dueq.nack_many(array[d.id], array[d.attempt], delays => array['0'::interval]);
+  select dueq.release(id, attempt) from dueq.dequeue($1);
+  select r.outcome from dueq.dequeue($1) d left join lateral dueq.release_many(array[d.id], array[d.attempt]) r on true;
+  select dueq.reschedule((select id from dueq.enqueue($1, '1', '1 hour')), '0');
+  select dueq.dead_letter(id, attempt, 'test') from dueq.dequeue($1);
+  select id from dueq.redrive($1);
+  select dueq.pause_queue($1);
+  select dueq.resume_queue($1)`.split(';')
+
+it.each([
+  ['null', 'nobody has announced that he sleeps'],
+  [`dueq.clock()`, 'the announcement is over'],
+])('promise 6b: with sleepers_until at %s nobody is woken: %s', async (until) => {
+  const queue = await engine.queue()
+  await engine.rows(`update dueq.queues set sleepers_until = ${until} where name = $1`, [queue])
+  for (const text of wakers) await engine.rows(text, [queue])
+  expect(await notifications()).toEqual([])
+})
+
+it('promise 6b: each of them wakes while somebody sleeps', async () => {
+  for (const text of wakers) {
+    const queue = await sleeping()
+    if (/redrive/.test(text)) {
+      await engine.enqueue(queue)
+      await engine.rows(`select dueq.dead_letter(id, attempt, 'test') from dueq.dequeue($1)`, [queue])
+    } else if (/dequeue/.test(text)) await engine.enqueue(queue)
+    else if (/resume/.test(text)) await engine.rows('select dueq.pause_queue($1)', [queue])
+    await notifications()
+    await engine.rows(text, [queue])
+    expect({ text, count: (await notifications()).length }).toEqual({
+      text,
+      count: /pause|dead_letter/.test(text) ? 0 : 1,
+    })
+  }
+})
+
+it.each(['repeatable read', 'serializable'] as const)(
+  'promise 6b: in a %s transaction, whose snapshot may be older than the announcement, they always wake',
+  async (isolation) => {
+    const queue = await engine.queue()
+    await using session = await engine.session()
+    await session.begin(isolation)
+    await session.rows('select 1')
+    await session.rows(`select id from dueq.enqueue($1, '1')`, [queue])
+    await session.commit()
+    expect(await notifications()).toHaveLength(1)
+  },
+)

@@ -115,6 +115,23 @@ const mutations = [
     'test/sql/wake.test.ts',
   ],
   [
+    'an enqueue has no number when it reads whether anybody sleeps',
+    6,
+    'migrations/0003_produce.sql',
+    ' and pg_current_xact_id() is not null then',
+    ' then',
+    'test/random',
+    'any',
+  ],
+  [
+    'above READ COMMITTED an old announcement counts',
+    6,
+    'migrations/0002_clock.sql',
+    "(queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')",
+    'queue.sleepers_until > v_now',
+    'test/sql/wake.test.ts',
+  ],
+  [
     'a nack wakes nobody',
     6,
     'migrations/0005_settle.sql',

@@ -452,7 +452,7 @@ end
 $function$;
 comment on function drop_queue(text) is 'Removes an empty queue.';
 
-CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT 0, dedup_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb, OUT id bigint, OUT created boolean)
+CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT 0, dedup_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb, wake boolean DEFAULT true, OUT id bigint, OUT created boolean)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
@@ -482,7 +482,7 @@ begin
      where q.name = enqueue.queue
        and case when enqueue.priority = any(q.priorities) and v_due_at is not null
                  and _is_plain(enqueue.payload, enqueue.headers)
-                then _wake(q, v_due_at, v_now) end
+                then case when wake is false then true else _wake(q, v_due_at, v_now) end end
     returning messages.id, true into id, created;
     if created then
       return;
@@ -501,12 +501,12 @@ begin
     select u.id, u.created into id, created
       from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
-  perform _inserted(v_queue, case when created then v_due_at end, v_now);
+  perform _inserted(v_queue, case when created and wake is not false then v_due_at end, v_now);
 end
 $function$;
-comment on function enqueue(text,jsonb,interval,timestamp with time zone,integer,text,jsonb) is 'Enqueues one message, due after a delay, at an instant, or now. Gives its id, and created = false where a live message has the dedup key.';
+comment on function enqueue(text,jsonb,interval,timestamp with time zone,integer,text,jsonb,boolean) is 'Enqueues one message, due after a delay, at an instant, or now. Gives its id, and created = false where a live message has the dedup key.';
 
-CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays interval[] DEFAULT NULL::interval[], ats timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], priorities integer[] DEFAULT NULL::integer[], dedup_keys text[] DEFAULT NULL::text[], headers jsonb[] DEFAULT NULL::jsonb[])
+CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays interval[] DEFAULT NULL::interval[], ats timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], priorities integer[] DEFAULT NULL::integer[], dedup_keys text[] DEFAULT NULL::text[], headers jsonb[] DEFAULT NULL::jsonb[], wake boolean DEFAULT true)
  RETURNS TABLE(ordinality bigint, id bigint, created boolean)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
@@ -577,10 +577,10 @@ begin
   if delays is not null or ats is not null then
     select min(_plain_due_at(n.delay, n.at, v_now)) into v_first from unnest(delays, ats) as n (delay, at);
   end if;
-  perform _inserted(v_queue, v_first, v_now);
+  perform _inserted(v_queue, case when wake is not false then v_first end, v_now);
 end
 $function$;
-comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zone[],integer[],text[],jsonb[]) is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
+comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zone[],integer[],text[],jsonb[],boolean) is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
 CREATE OR REPLACE FUNCTION extend(id bigint, attempt integer, lease interval DEFAULT NULL::interval)
  RETURNS timestamp with time zone
@@ -1284,6 +1284,25 @@ CREATE OR REPLACE FUNCTION schema_version()
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 101 $function$;
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
+
+CREATE OR REPLACE FUNCTION wake(queue text, ago interval DEFAULT '00:00:00'::interval)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO '<schema>', 'pg_temp'
+AS $function$
+declare
+  v_now timestamptz := clock();
+begin
+  if ago is null or extract(epoch from ago) not between 0 and 86400 then
+    perform _invalid('ago', 'from 0 to 1 day', ago::text);
+  end if;
+  perform _wake(q, v_now - _exactly(ago), v_now) from queues q where q.name = wake.queue;
+  if not found then
+    perform _unknown_queue(queue);
+  end if;
+end
+$function$;
+comment on function wake(text,interval) is 'Wakes consumers that sleep, for messages that were enqueued with wake => false.';
 
 CREATE OR REPLACE FUNCTION _ack_at_once(ids bigint[], attempts integer[])
  RETURNS boolean

@@ -161,6 +161,7 @@ $$;
 -- Changes: messages; queues.priorities for the first message of a level. Locks: its own row; with a dedup key it waits
 -- for a transaction that has enqueued, claimed, extended or settled the message with the same one. Wakes consumers unless
 -- the message is due after their next look.
+-- With `wake` false it wakes nobody, and the caller does so within a few milliseconds, by `wake` or by a later enqueue.
 -- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
 -- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at), 55P03.
 create function enqueue(
@@ -171,6 +172,7 @@ create function enqueue(
   priority integer default 0,
   dedup_key text default null,
   headers jsonb default null,
+  wake boolean default true,
   out id bigint,
   out created boolean
 )
@@ -202,7 +204,7 @@ begin
      where q.name = enqueue.queue
        and case when enqueue.priority = any(q.priorities) and v_due_at is not null
                  and _is_plain(enqueue.payload, enqueue.headers)
-                then _wake(q, v_due_at, v_now) end
+                then case when wake is false then true else _wake(q, v_due_at, v_now) end end
     returning messages.id, true into id, created;
     if created then
       return;
@@ -221,7 +223,7 @@ begin
     select u.id, u.created into id, created
       from _enqueue_unique(nextval('messages_id_seq'), v_queue.id, v_now, v_due_at, enqueue.priority, enqueue.dedup_key, enqueue.payload, enqueue.headers) u;
   end if;
-  perform _inserted(v_queue, case when created then v_due_at end, v_now);
+  perform _inserted(v_queue, case when created and wake is not false then v_due_at end, v_now);
 end
 $$;
 
@@ -309,7 +311,8 @@ create function enqueue_many(
   ats timestamptz[] default null,
   priorities integer[] default null,
   dedup_keys text[] default null,
-  headers jsonb[] default null
+  headers jsonb[] default null,
+  wake boolean default true
 ) returns table (ordinality bigint, id bigint, created boolean)
 language plpgsql volatile
 set search_path from current
@@ -380,8 +383,29 @@ begin
   if delays is not null or ats is not null then
     select min(_plain_due_at(n.delay, n.at, v_now)) into v_first from unnest(delays, ats) as n (delay, at);
   end if;
-  perform _inserted(v_queue, v_first, v_now);
+  perform _inserted(v_queue, case when wake is not false then v_first end, v_now);
 end
 $$;
 
 comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
+
+-- wake: wakes consumers for messages that were enqueued with wake => false and were due at once, the first of them `ago`.
+-- Changes: nothing. Locks: see _wake. Raises: DQ001, DQ002.
+create function wake(queue text, ago interval default '0') returns void
+language plpgsql volatile
+set search_path from current
+as $$
+declare
+  v_now timestamptz := clock();
+begin
+  if ago is null or extract(epoch from ago) not between 0 and 86400 then
+    perform _invalid('ago', 'from 0 to 1 day', ago::text);
+  end if;
+  perform _wake(q, v_now - _exactly(ago), v_now) from queues q where q.name = wake.queue;
+  if not found then
+    perform _unknown_queue(queue);
+  end if;
+end
+$$;
+
+comment on function wake is 'Wakes consumers that sleep, for messages that were enqueued with wake => false.';

@@ -2,7 +2,7 @@
 // fault of one message is repeated in halves, until that message has failed alone and all others are enqueued.
 import type { Enqueuer } from './enqueuer.js'
 import { type DueqErrorCode, isDueqError } from './errors.js'
-import type { Enqueued, Enqueueing } from './statements.js'
+import type { Enqueued, Enqueueing } from './statements-produce.js'
 
 /** A message and its caller. */
 export type Entry = {

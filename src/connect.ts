@@ -9,7 +9,7 @@ import { type ConnectOptions, givenOptions, sourceOf } from './connect-options.j
 import { checkDefinition, checkDefinitions, defineQueue, type Queue, type QueueDefinition } from './definition.js'
 import { examine } from './doctor.js'
 import { type Connection, isPostgresJs, type Query, transactionQuery } from './driver.js'
-import { plainEnqueuer } from './enqueuer.js'
+import { createSender, plainEnqueuer } from './enqueuer.js'
 import { coalesceEnqueues } from './enqueues.js'
 import { DueqError } from './errors.js'
 import { createEmitter } from './events.js'
@@ -23,6 +23,7 @@ import { checkingSchema } from './schema.js'
 import { statements as statementsOf } from './statements.js'
 import type { Check } from './statements-doctor.js'
 import type { QueueStats } from './statements-operate.js'
+import { throttleWakes } from './throttle.js'
 import { createWakeups } from './wakeup.js'
 import { createWatches } from './watch.js'
 
@@ -87,8 +88,8 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     query,
     emit,
   })
-  const sender = plainEnqueuer(query, statements)
-  const coalescer = given.coalesce === false ? undefined : coalesceEnqueues(sender, timeoutMs)
+  const throttle = throttleWakes(createSender(query, statements))
+  const coalescer = given.coalesce === false ? undefined : coalesceEnqueues(throttle, timeoutMs)
 
   const client: Client = {
     name: given.name ?? `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
@@ -96,7 +97,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     urgent,
     prepare,
     statements,
-    enqueuer: coalescer ?? sender,
+    enqueuer: coalescer ?? throttle,
     leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(urgent, ids, attempts, leaseMs)),
     wakeups,
     watches: createWatches(wakeups),
@@ -187,6 +188,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     await client.wakeups.close()
     client.leases.close()
     await coalescer?.close()
+    await throttle.close()
     await pool.close()
     const sum = (field: keyof StopReport): number => reports.reduce((total, report) => total + report[field], 0)
     return { finished: sum('finished'), released: sum('released'), stillRunning: sum('stillRunning') }

@@ -12,7 +12,7 @@ import { type Entry, sendBatch } from './batch.js'
 import type { Enqueuer } from './enqueuer.js'
 import { DueqError } from './errors.js'
 import { charsOf } from './prepare.js'
-import type { Enqueued, Enqueueing } from './statements.js'
+import type { Enqueued, Enqueueing } from './statements-produce.js'
 
 /** The most of one statement: messages, and UTF-16 code units of JSON. */
 const maxBatch = 1000

@@ -4,7 +4,7 @@ import { DueqError } from './errors.js'
 import { jsonText } from './json.js'
 import { type Duration, durationMs, type Instant, instantText, readable, wholeNumber } from './options.js'
 import { issuesText, validate } from './payload-schema.js'
-import type { Enqueueing } from './statements.js'
+import type { Enqueueing } from './statements-produce.js'
 
 /** When and how to enqueue. `delay` and `at` exclude each other; without both the message is due at once. */
 export type EnqueueOptions = {

@@ -5,7 +5,7 @@ import type { Enqueuer } from './enqueuer.js'
 import { DueqError, isDueqError } from './errors.js'
 import { knownOptions, readable, saying } from './options.js'
 import { charsOf, type EnqueueOptions, optionNames, prepare } from './prepare.js'
-import type { Enqueued, Enqueueing } from './statements.js'
+import type { Enqueued, Enqueueing } from './statements-produce.js'
 import { createRest } from './turns.js'
 
 /** One message of `enqueueMany`. */

@@ -12,8 +12,8 @@ import type { Message } from './message.js'
 import { describe, knownOptions, messageIds, wholeNumber } from './options.js'
 import type { EnqueueOptions } from './prepare.js'
 import { type EnqueueItem, enqueueAll, enqueueOne } from './produce.js'
-import type { Enqueued } from './statements.js'
 import type { QueueStats } from './statements-operate.js'
+import type { Enqueued } from './statements-produce.js'
 
 /** What a producer needs, on a pool or in a transaction. */
 export type Producer<In> = {

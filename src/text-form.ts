@@ -55,15 +55,23 @@ export function number(value: number | undefined): string | null {
 }
 
 /** An array in the text form of PostgreSQL: every element quoted, so that none is read as null or as two; none as empty. */
-export async function arrayLiteral<T>(items: readonly T[], pick: (item: T) => string | null): Promise<string> {
+export async function arrayLiteral<T>(
+  items: readonly T[],
+  pick: (item: T) => string | null,
+  quote: (text: string) => string = quoted,
+): Promise<string> {
   const rest = createRest()
   const elements: string[] = []
   for (const item of items) {
-    elements.push(`"${(pick(item) ?? '').replace(/["\\]/g, '\\$&')}"`)
+    elements.push(quote(pick(item) ?? ''))
     const pause = rest()
     if (pause) await pause
   }
   return `{${elements.join()}}`
+}
+
+function quoted(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`
 }
 
 /**

@@ -21,13 +21,13 @@ const layers = [
   ['acks', 'returns', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
   ['listener'],
   ['enqueues', 'listen-source'],
-  ['batch', 'prepare'],
+  ['batch', 'prepare', 'throttle'],
   ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'roll-call'],
   ['definition', 'json', 'payload-schema'],
   ['statements'],
   ['statements-doctor'],
   ['statements-operate', 'statements-poll', 'events'],
-  ['statements-settle'],
+  ['statements-settle', 'statements-produce'],
   ['text-form'],
   ['driver', 'options', 'cut-off', 'echo', 'hint', 'asking-signal', 'turns', 'alarm'],
   ['database-errors'],
@@ -67,7 +67,8 @@ test('only the statements and the migrations speak SQL', () => {
     ),
   )
   // `dueq bench` compares with bare statements, which are no calls of functions.
-  const allowed = /^(statements(-poll|-settle|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
+  const allowed =
+    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

@@ -216,3 +216,27 @@ it.each(['repeatable read', 'serializable'] as const)(
     expect(await notifications()).toHaveLength(1)
   },
 )
+
+it.each([
+  ['enqueue', `select id from dueq.enqueue($1, '1', wake => false)`],
+  ['enqueue with a dedup key', `select id from dueq.enqueue($1, '1', dedup_key => 'k', wake => false)`],
+  ['enqueue of a new level', `select id from dueq.enqueue($1, '1', priority => 9, wake => false)`],
+  ['enqueue_many', `select min(id) from dueq.enqueue_many($1, ${arrays}, wake => false)`],
+])('promise 6b: %s with wake => false wakes nobody, and wake does so for it', async (_, text) => {
+  const queue = await sleeping()
+  await engine.rows(text, [queue])
+  expect(await notifications()).toEqual([])
+  await engine.rows(`select dueq.wake($1, '2 seconds')`, [queue])
+  const since = await engine.value(`select extract(epoch from dueq.clock() - interval '2 seconds')::text`)
+  expect(await notifications()).toEqual([`${queue} ${since}`])
+})
+
+it('promise 6b: wake wakes nobody where nobody sleeps, and knows the queue and its range', async () => {
+  const queue = await engine.queue()
+  await engine.rows('select dueq.wake($1)', [queue])
+  expect(await notifications()).toEqual([])
+  expect(await engine.sqlstate(`select dueq.wake('nowhere')`)).toBe('DQ001')
+  expect(await engine.sqlstate(`select dueq.wake($1, '-1 second')`, [queue])).toBe('DQ002')
+  expect(await engine.sqlstate(`select dueq.wake($1, '25 hours')`, [queue])).toBe('DQ002')
+  expect(await engine.sqlstate('select dueq.wake($1, null)', [queue])).toBe('DQ002')
+})

@@ -1,0 +1,97 @@
+// The statements of a producer. Each has a short form for messages that are a payload and nothing else, as most are: for one
+// message 6 parameters less save 3 µs of the server's 50, and one column another 2; for 1,000, one row with an array of the ids
+// saves the client a millisecond, and the server half of one.
+import type { Query, Row } from './driver.js'
+import { arrayLiteral, given, interval, number, sparse } from './text-form.js'
+
+/** A message to enqueue, in the terms of SQL. `delayMs` and `at` exclude each other; `payload` and `headers` are JSON. */
+export type Enqueueing = {
+  readonly payload: string
+  readonly delayMs?: number
+  readonly at?: string
+  readonly priority?: number
+  readonly dedupKey?: string
+  readonly headers?: string
+}
+
+export type Enqueued = { readonly id: string; readonly created: boolean }
+
+/** The statements of a producer. What is enqueued without `wake`, consumers are to be told of by the statement `wake`. */
+export function produceStatements(schema: string) {
+  const f = `"${schema}".`
+  const enqueuePlain = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb)).id::text`
+  const enqueuePlainSilent = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb, wake => false)).id::text`
+  const enqueueFull = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb, wake => $8::text::boolean) as e`
+  const enqueueManyPlain = `select pg_catalog.array_agg(e.id)::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], wake => $3::text::boolean) as e`
+  const enqueueManyFull = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[], wake => $8::text::boolean) as e order by e.ordinality`
+  return {
+    async enqueue(query: Query, queue: string, m: Enqueueing, wake = true): Promise<Enqueued> {
+      if (isPlain(m)) {
+        const [row] = await query(wake ? enqueuePlain : enqueuePlainSilent, [queue, m.payload])
+        return { id: given(row)[0]!, created: true }
+      }
+      const [row] = await query(enqueueFull, [
+        queue,
+        m.payload,
+        interval(m.delayMs),
+        m.at ?? null,
+        String(m.priority ?? 0),
+        m.dedupKey ?? null,
+        m.headers ?? null,
+        String(wake),
+      ])
+      return enqueued(row)
+    },
+
+    async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[], wake = true): Promise<Enqueued[]> {
+      const payloads = await arrayLiteral(messages, (m) => m.payload, quotedJson)
+      if (messages.every(isPlain)) {
+        const [row] = await query(enqueueManyPlain, [queue, payloads, String(wake)])
+        return idsOf(row).map((id) => ({ id, created: true }))
+      }
+      const column = async (pick: (m: Enqueueing) => string | null): Promise<string | null> =>
+        messages.some((m) => pick(m) !== null) ? arrayLiteral(messages, pick) : null
+      const rows = await query(enqueueManyFull, [
+        queue,
+        payloads,
+        await column((m) => interval(m.delayMs)),
+        await column((m) => m.at ?? null),
+        await column((m) => number(m.priority)),
+        await column((m) => m.dedupKey ?? null),
+        await column((m) => m.headers ?? null),
+        String(wake),
+      ])
+      return rows.map(enqueued)
+    },
+
+    /** Wakes consumers for messages that were due when they were enqueued, the first of them `agoMs` ago. */
+    async wake(query: Query, queue: string, agoMs: number): Promise<void> {
+      await query(`select ${f}wake(queue => $1::text, ago => $2::text::interval)::text`, [queue, interval(agoMs)])
+    },
+  }
+}
+
+// --- internal ---
+
+/** JSON has no control characters, so of what JSON.stringify escapes there is only what an array literal escapes alike: " and \\. */
+const quotedJson = (json: string): string => JSON.stringify(json)
+
+function enqueued(row: Row | undefined): Enqueued {
+  return { id: given(row)[0]!, created: row![1] === 'true' }
+}
+
+/** Whether a message has nothing but a payload; then it is certainly created. */
+function isPlain({ delayMs, at, priority, dedupKey, headers }: Enqueueing): boolean {
+  return (
+    delayMs === undefined &&
+    at === undefined &&
+    (priority ?? 0) === 0 &&
+    dedupKey === undefined &&
+    headers === undefined
+  )
+}
+
+/** The elements of an array of numbers in its text form, {1,2,3}. */
+function idsOf(row: Row | undefined): string[] {
+  return given(row)[0]!.slice(1, -1).split(',')
+}

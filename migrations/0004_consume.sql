@@ -208,7 +208,10 @@ declare
   --  5 when the next wide look is due         11 transactions below this number may not have known of it;
   --  6 nothing but what is told is ready         0: not asked yet, 1: all of them are over
   --    before this; 0: not within a poll      12 how long the last pause for them was
-  --    interval either                        13 … for each level, where a near look and where a wide one begins
+  --    interval either                        13 how long the last search took
+  -- and from 14 on, for each level, where a near look and where a wide one begins.
+  -- A duration counts for twice the last one and a little more at most: an operation that the server was held up in says nothing
+  -- of the next one, and what really grows is known a few looks later.
   -- PL/pgSQL prepares each expression anew in each transaction, for about a microsecond. So there are few of them on the way
   -- of a look that finds nothing to change, and many in one statement or one condition where that can be.
   v_now timestamptz := clock();
@@ -235,7 +238,7 @@ declare
   v_refused text[];
 
   v_priority smallint;
-  v_place integer := 11;
+  v_place integer := 12;
   v_is_deep boolean;
   v_since timestamptz;
   v_ids bigint[];
@@ -275,10 +278,10 @@ begin
       null;
     end;
   end if;
-  v_is_hinted := coalesce(cardinality(v_hint) = 12 + 2 * cardinality(v_priorities) and v_hint[1] = v_queue_id and v_hint[2] <= v_us
+  v_is_hinted := coalesce(cardinality(v_hint) = 13 + 2 * cardinality(v_priorities) and v_hint[1] = v_queue_id and v_hint[2] <= v_us
                           and 0 <= all (v_hint) and v_us + 1000000000000000 > all (v_hint), false);
   if not v_is_hinted then
-    v_hint := array_fill(0::bigint, array[12 + 2 * cardinality(v_priorities)]);
+    v_hint := array_fill(0::bigint, array[13 + 2 * cardinality(v_priorities)]);
     v_hint[1] := v_queue_id;
     v_hint[9] := v_poll_us + 1000000;
   end if;
@@ -454,14 +457,15 @@ begin
     v_hint[5] := greatest(date_part('epoch', clock() - v_now) * 1000000, 0);
     if v_is_whole then
       v_hint[3] := v_us;
-      -- It grows slowly, to twice what it was at most: more is a pause of the server, which will not come again.
-      v_hint[4] := least(v_hint[5], 2 * v_hint[4] + 10000);
+      v_hint[4] := least(v_hint[5], 2 * v_hint[4] + 2000);
     end if;
     v_hint[5] := v_us + least(greatest(20 * v_hint[5], 500000), v_poll_us);
   end if;
 
   if not v_is_full and not v_is_paused then
     if v_is_searching then
+      v_search_us := greatest(least(v_search_us, 2 * v_hint[13] + 100), 0);
+      v_hint[13] := v_search_us;
       v_hint[6] := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[9] < v_poll_us then v_us + v_hint[9] else 0 end);
       v_hint[7] := case when not listening then v_us + least(v_hint[9], 1000000)
                         when v_is_settled then least(v_us + least(v_hint[9], 1000000), v_hint[10])

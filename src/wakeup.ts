@@ -99,6 +99,7 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
           if (result === 'unsent') doubt.abort()
           else if (!isUp) {
             isUp = true
+            wakeAll() // to announce that it sleeps, so that it is woken
             onUp()
             // Only who listens for certain announces its sleep, with a look; without one no producer would wake it.
             wakeAll()

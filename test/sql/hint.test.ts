@@ -1,0 +1,303 @@
+/**
+ * A hint makes looks short, and hides nothing for longer than promised. The clock stands still but for `travel`, so every
+ * look here takes no time, and the bound is the poll interval: 5 s.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type Engine, type EngineSession, startEngine } from './engine.js'
+
+let engine: Engine
+let other: EngineSession
+beforeAll(async () => {
+  engine = await startEngine()
+  other = await engine.session()
+})
+afterAll(() => engine.close())
+
+type Asked = { readonly max?: number; readonly listening?: boolean; readonly wokenFrom?: string | null }
+
+/** Polls of one consumer, each with the hint of the last. */
+class Looks {
+  hint: string | null = null
+  /** Milliseconds from the look to the next. */
+  next: number | null = null
+  readonly queue: string
+
+  constructor(queue: string) {
+    this.queue = queue
+  }
+
+  async look({ max = 10, listening = false, wokenFrom = null }: Asked = {}): Promise<readonly string[]> {
+    const rows = await engine.rows<{ id: string | null; hint: string; next: number | null }>(
+      `select id, next_hint as hint, (extract(epoch from next_ready_at - polled_at) * 1000)::float8 as next
+         from dueq.poll($1, $2, hint => $3, listening => $4, woken_from => $5) order by priority, ready_since, id`,
+      [this.queue, max, this.hint, listening, wokenFrom],
+    )
+    const last = rows.find(({ id }) => id === null)!
+    this.hint = last.hint
+    this.next = last.next
+    return rows.flatMap(({ id }) => (id === null ? [] : [id]))
+  }
+}
+
+const now = () => engine.value('select dueq.clock()::text')
+
+/** A consumer that has looked for a while: its looks begin at the end of the last one. */
+async function warm(settings = ''): Promise<Looks> {
+  const looks = new Looks(await engine.queue(settings))
+  for (let i = 0; i < 5; i++) {
+    await looks.look()
+    await engine.travel('1 second')
+  }
+  await looks.look()
+  await engine.travel('200 milliseconds')
+  return looks
+}
+
+/** Enqueues in a transaction of another session, which commits when told. */
+async function enqueueOpen(queue: string): Promise<{ readonly id: string; readonly at: string }> {
+  await other.begin()
+  const id = await other.value(`select id from dueq.enqueue($1, '1')`, [queue])
+  return { id, at: await now() }
+}
+
+it('promise 6h: what is enqueued now is found by the next look', async () => {
+  const looks = await warm()
+  const ids = [await engine.enqueue(looks.queue), await engine.enqueue(looks.queue)]
+  expect(await looks.look()).toEqual(ids)
+})
+
+it('promise 6h: a message whose transaction commits 5 s after its insert, and tells nobody, is found within a poll interval', async () => {
+  const looks = await warm()
+  const { id } = await enqueueOpen(looks.queue)
+  for (let ms = 0; ms < 5_000; ms += 200) {
+    await engine.travel('200 milliseconds')
+    expect(await looks.look()).toEqual([])
+  }
+  await other.commit()
+  let waitedMs = 0
+  let hidden = 0
+  while ((await looks.look()).length === 0) {
+    hidden++
+    const sleepMs = Math.min(looks.next ?? 5_000, 700)
+    waitedMs += sleepMs
+    await engine.travel(`${sleepMs} milliseconds`)
+    expect(waitedMs).toBeLessThanOrEqual(5_000)
+  }
+  expect(hidden, 'looks that the hint kept short').toBeGreaterThan(0)
+  expect(await engine.value(`select leased_by is not null from dueq.message_states where id = $1`, [id])).toBe(true)
+})
+
+it('promise 6h: whoever sleeps is told to look at everything within a poll interval of the last such look', async () => {
+  const looks = await warm()
+  await engine.travel('2 seconds')
+  await looks.look()
+  const nextMs = looks.next!
+  const { id } = await enqueueOpen(looks.queue)
+  await engine.travel('1 second')
+  await looks.look()
+  await other.commit()
+  expect(nextMs).toBeLessThan(5_000)
+  await engine.travel(`${looks.next} milliseconds`)
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: one that commits within a second is found half a second later', async () => {
+  const looks = await warm()
+  const { id } = await enqueueOpen(looks.queue)
+  await engine.travel('900 milliseconds')
+  expect(await looks.look()).toEqual([])
+  await other.commit()
+  await engine.travel('500 milliseconds')
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: one that commits within 50 ms is found by the next look', async () => {
+  const looks = await warm()
+  const { id } = await enqueueOpen(looks.queue)
+  await engine.travel('50 milliseconds')
+  expect(await looks.look()).toEqual([])
+  await other.commit()
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: a notification finds what committed late at once', async () => {
+  const looks = await warm()
+  const { id, at } = await enqueueOpen(looks.queue)
+  for (let i = 0; i < 3; i++) {
+    await engine.travel('900 milliseconds')
+    await looks.look()
+  }
+  await other.commit()
+  await engine.travel('10 milliseconds')
+  expect(await looks.look()).toEqual([])
+  expect(await looks.look({ wokenFrom: at })).toEqual([id])
+})
+
+it('promise 6h: also where a smaller priority fills the claim that was told', async () => {
+  const looks = await warm()
+  await engine.enqueue(looks.queue, 'priority => -1')
+  await engine.travel('6 seconds')
+  expect(await looks.look()).toHaveLength(1)
+  await engine.travel('600 milliseconds')
+  await looks.look()
+  const { id, at } = await enqueueOpen(looks.queue)
+  await engine.travel('3 seconds')
+  await looks.look()
+  await other.commit()
+  await engine.enqueue(looks.queue, 'priority => -1')
+  expect(await looks.look({ max: 1, wokenFrom: at })).not.toEqual([id])
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: a look at everything that ends in a smaller priority is made up for in the others', async () => {
+  const looks = await warm()
+  await engine.enqueue(looks.queue, 'priority => -1')
+  await engine.travel('6 seconds')
+  await looks.look()
+  const { id } = await enqueueOpen(looks.queue)
+  await engine.travel('3700 milliseconds')
+  await looks.look()
+  await other.commit()
+  await engine.enqueue(looks.queue, 'priority => -1')
+  expect(await looks.look({ max: 1 })).not.toEqual([id])
+  await engine.travel('100 milliseconds')
+  await engine.enqueue(looks.queue, 'priority => -1')
+  expect(await looks.look({ max: 1 })).not.toEqual([id]) // whole, and full before it came to the message
+  await engine.travel('100 milliseconds')
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: a message that was ready and locked by somebody else is found within half a second of the unlock', async () => {
+  const looks = await warm(`lease => '1 second'`)
+  const id = await engine.enqueue(looks.queue)
+  await looks.look()
+  await other.begin()
+  await other.rows('select dueq.ack($1, 1)', [id])
+  await engine.travel('1 second')
+  for (let i = 0; i < 12; i++) {
+    expect(await looks.look()).toEqual([])
+    expect(looks.next).toBeLessThanOrEqual(1_000)
+    await engine.travel('100 milliseconds')
+  }
+  await other.rollback()
+  await engine.travel('500 milliseconds')
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: nothing between the messages of full claims is passed over', async () => {
+  const looks = await warm()
+  const { id } = await enqueueOpen(looks.queue)
+  const rest = []
+  for (let i = 0; i < 6; i++) {
+    await engine.travel('10 milliseconds')
+    rest.push(await engine.enqueue(looks.queue))
+  }
+  await engine.travel('1 second')
+  expect(await looks.look({ max: 2 })).toEqual(rest.slice(0, 2))
+  await other.commit()
+  expect(await looks.look({ max: 2 })).toEqual([id, rest[2]])
+  expect(await looks.look({ max: 4 })).toEqual(rest.slice(3))
+})
+
+it('promise 6h: messages behind one that lapsed are not passed over', async () => {
+  const looks = await warm(`lease => '1 second'`)
+  const lapsed = await engine.enqueue(looks.queue)
+  await looks.look()
+  await engine.travel('1100 milliseconds')
+  const rest = [await engine.enqueue(looks.queue), await engine.enqueue(looks.queue)]
+  await engine.travel('3 seconds')
+  expect(await looks.look()).toEqual([lapsed])
+  expect(await looks.look()).toEqual(rest)
+})
+
+it('promise 6h: a hint from a time to come is not obeyed: the clock of the database was set back', async () => {
+  const looks = await warm()
+  await engine.travel('-1 hour')
+  const id = await engine.enqueue(looks.queue)
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: nor is that of another queue, or of other priorities', async () => {
+  const looks = await warm()
+  const id = await engine.enqueue(looks.queue, `at => dueq.clock() - interval '1 hour'`)
+  const stranger = await warm()
+  looks.hint = stranger.hint
+  expect(await looks.look()).toEqual([id])
+  await looks.look()
+  const old = await engine.enqueue(looks.queue, `at => dueq.clock() - interval '1 hour', priority => 7`)
+  expect(await looks.look()).toEqual([old])
+})
+
+it.each([
+  '',
+  'x',
+  '{}',
+  '{1}',
+  '{{1,2},{3,4}}',
+  '{1,2',
+  '{null}',
+  '(1,2)',
+  '{99999999999999999999}',
+  `{${'9'.repeat(18)}}`,
+  'overflowing',
+  'negative',
+])('promise 6h: a hint of nonsense is no error and hides nothing: %s', async (nonsense) => {
+  const looks = await warm()
+  const numbers = looks.hint!.slice(1, -1).split(',')
+  const but = (value: string) => `{${[...numbers.slice(0, 2), ...numbers.slice(2).map(() => value)]}}`
+  looks.hint =
+    nonsense === 'overflowing' ? but('9'.repeat(18)) : nonsense === 'negative' ? but(`-${'9'.repeat(18)}`) : nonsense
+  const id = await engine.enqueue(looks.queue, `at => dueq.clock() - interval '1 hour'`)
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6h: without a hint everything is looked at', async () => {
+  const looks = await warm()
+  const id = await engine.enqueue(looks.queue, `at => dueq.clock() - interval '1 hour'`)
+  expect(await looks.look()).toEqual([])
+  expect(await engine.dequeue(looks.queue, 5)).toEqual([{ id, attempt: 1 }])
+})
+
+it('promise 6h: a paused queue is looked at whole when it goes on', async () => {
+  const looks = await warm()
+  await engine.rows('select dueq.pause_queue($1)', [looks.queue])
+  const id = await engine.enqueue(looks.queue, `at => dueq.clock() - interval '1 hour'`)
+  await engine.travel('20 seconds')
+  expect(await looks.look()).toEqual([])
+  expect(looks.next).toBeNull()
+  await engine.rows('select dueq.resume_queue($1)', [looks.queue])
+  expect(await looks.look()).toEqual([id])
+})
+
+it('promise 6d: what is known of the next message is remembered for a second, or until a notification', async () => {
+  const looks = await warm()
+  for (let i = 0; i < 4; i++) await looks.look({ listening: true }) // announces, and waits for writers to end
+  await engine.enqueue(looks.queue, `delay => '3 seconds'`)
+  await engine.travel('1 second')
+  await looks.look({ listening: true })
+  expect(looks.next).toBe(2_000)
+  await engine.enqueue(looks.queue, `delay => '1500 milliseconds'`)
+  await engine.travel('100 milliseconds')
+  await looks.look({ listening: true })
+  expect(looks.next, 'not told of the second').toBe(1_900)
+  await looks.look({ listening: true, wokenFrom: await now() })
+  expect(looks.next, 'told').toBe(1_400)
+  await engine.travel('200 milliseconds')
+  await engine.enqueue(looks.queue, `delay => '1 second'`)
+  await engine.travel('800 milliseconds')
+  await looks.look({ listening: true })
+  expect(looks.next, 'a second after the search').toBe(200)
+})
+
+it('promise 6d: who does not listen looks again after that second', async () => {
+  const looks = await warm()
+  await engine.travel('1 second')
+  await looks.look()
+  await engine.enqueue(looks.queue, `delay => '1500 milliseconds'`)
+  await engine.travel('100 milliseconds')
+  await looks.look()
+  expect(looks.next).toBe(900)
+  await engine.travel('900 milliseconds')
+  await looks.look()
+  expect(looks.next).toBe(500)
+})

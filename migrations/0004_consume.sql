@@ -234,7 +234,6 @@ declare
   v_is_searching boolean;
   v_is_settled boolean;
   v_horizon timestamptz;
-  v_snapshot pg_snapshot;
   v_refused text[];
 
   v_priority smallint;
@@ -294,12 +293,11 @@ begin
         v_hint[12] := 0;
       end if;
       if v_sleepers_until > v_now then
-        -- Before the acks: they give this transaction a number of its own, which the snapshot would count.
-        v_snapshot := pg_current_snapshot();
         if v_hint[11] = 0 then
-          v_hint[11] := pg_snapshot_xmax(v_snapshot)::text;
+          -- A number of its own, because the end of a snapshot may lie below those that are open: it follows the last that ended.
+          v_hint[11] := pg_current_xact_id()::text;
         end if;
-        v_is_settled := pg_snapshot_xmin(v_snapshot)::text::bigint >= v_hint[11];
+        v_is_settled := pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= v_hint[11];
         if v_is_settled then
           v_hint[11] := 1;
           v_hint[3] := 0; -- the last of them may have enqueued long ago: this look is a whole one
@@ -453,7 +451,7 @@ begin
   end if;
 
   v_hint[2] := v_us;
-  if v_is_wide and not v_is_paused then
+  if v_is_wide then
     v_hint[5] := greatest(date_part('epoch', clock() - v_now) * 1000000, 0);
     if v_is_whole then
       v_hint[3] := v_us;

@@ -1414,6 +1414,7 @@ declare
   v_gone text;
   v_stuck text;
   v_late text;
+  v_slow text;
   v_lapsed text;
   v_dead text;
   v_strays text;
@@ -1423,7 +1424,7 @@ declare
 begin
   if not exists (select from pg_index i where i.indexrelid = to_regclass('messages_ready_idx') and i.indisvalid) then
     return query select f."check", f.ok, f.detail, f.advice
-      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'lapsed leases', 'dead letters', 'orphans']) n
+      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'slow looks', 'lapsed leases', 'dead letters', 'orphans']) n
      cross join lateral _finding(n, 'not looked at: without messages_ready_idx that takes too long', null, 'Make that index again (see indexes), and ask again.') f;
     return;
   end if;
@@ -1437,7 +1438,7 @@ begin
     from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid();
 
   for q in
-    select s.id, s.name, s.paused_at, s.poll_interval, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
+    select s.id, s.name, s.paused_at, s.poll_interval, _look_took(s.id, s.priorities, v_now) as look_took, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
       from queues s cross join _front(s.id, s.priorities, v_now) f
      order by s.name
   loop
@@ -1455,6 +1456,9 @@ begin
       else
         v_stuck := concat_ws('; ', v_stuck, format('%s (%s)', q.name, v_text));
       end if;
+    end if;
+    if 20 * q.look_took > q.poll_interval then
+      v_slow := concat_ws('; ', v_slow, format('%s (%s ms)', q.name, round(extract(epoch from q.look_took) * 1000)));
     end if;
     if q.lapsed >= 10 then
       v_lapsed := concat_ws('; ', v_lapsed, format('%s (%s of the next have lapsed%s)', q.name, q.lapsed, ', of ' || q.lapsed_by));
@@ -1480,6 +1484,9 @@ begin
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('late queues', v_late, 'nothing has been ready for more than a minute while others were handled',
     'Consumers work and do not keep up: start more, raise their concurrency, or make handlers faster.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('slow looks', v_slow, 'a look at everything takes less than a twentieth of the poll interval',
+    'Each look at everything walks what vacuum could not remove (see held snapshots). Consumers make one in 20 times its length at most, so a message whose notification was lost is late by that, not by a poll interval.') f;
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('lapsed leases', v_lapsed, 'few of the next messages have lapsed before',
     'Consumers crash, hang, or are cut off from the database. Read their logs; last_error in message_states names the consumer.') f;
@@ -2031,6 +2038,25 @@ CREATE OR REPLACE FUNCTION _look_limit()
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 1000 $function$;
+
+CREATE OR REPLACE FUNCTION _look_took(queue_id integer, levels smallint[], at timestamp with time zone)
+ RETURNS interval
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock();
+  v_level smallint;
+begin
+  foreach v_level in array levels loop
+    perform m.ready_at from messages m
+      where m.queue_id = _look_took.queue_id and m.priority = v_level and m.ready_at <= at
+      order by m.ready_at, m.id
+      limit 1;
+  end loop;
+  return clock() - v_start;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION _not_held(ids bigint[], attempts integer[], held bigint[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)

@@ -10,6 +10,13 @@ import { expect, it } from 'vitest'
 import { freshSchema } from './support/database.js'
 import { openSession, type Session } from './support/sessions.js'
 
+/** A hint whose looks begin two hours ago. What is due by time is due in `seconds`: the wide look, the search ahead. */
+function hint(queue: string, seconds: '0' | '-1'): string {
+  const dueAt = `t.now + 900000 + ${seconds} * 1000000`
+  return `(select array[q.id, t.now, t.now, 0, ${dueAt}, 0, ${dueAt}, 0, 6000000, 0, 0, 0, 0, t.now - 7200000000, t.now - 7200000000]::text
+             from dueq.queues q, (select (extract(epoch from dueq.clock()) * 1000000)::bigint as now) t where q.name = '${queue}')`
+}
+
 /** Name, statement, and how many messages it touches. `$leased` and `$ready` stand for 200 ids each. */
 const calls = [
   ['enqueue', `enqueue('busy', '1')`, 1],
@@ -27,6 +34,13 @@ const calls = [
   ['poll of one message', `poll('busy', 1)`, 1],
   ['poll with nothing ready', `poll('future', 200)`, 1],
   ['poll of an empty queue', `poll('empty', 200)`, 1],
+  ['poll with a hint', `poll('busy', 200, hint => ${hint('busy', '0')})`, 200],
+  ['poll with a hint, looking wide', `poll('busy', 200, hint => ${hint('busy', '-1')})`, 200],
+  ['poll with a hint and nothing ready', `poll('future', 200, hint => ${hint('future', '0')})`, 1],
+  ['poll with a hint and nothing ready, searching', `poll('future', 200, hint => ${hint('future', '-1')})`, 1],
+  ['poll that acks', `poll('empty', ack_ids => $leased, ack_attempts => array_fill(1, array[200]))`, 200],
+  ['poll whose acks are lost', `poll('empty', ack_ids => $leased, ack_attempts => array_fill(2, array[200]))`, 200],
+  ['poll that announces', `poll('empty', listening => true)`, 1],
   ['dequeue', `dequeue('busy', 200)`, 200],
   ['ack', 'ack(($leased)[1], 1)', 1],
   ['ack of a lost message', 'ack(($leased)[1], 2)', 1],

@@ -11,7 +11,15 @@ beforeEach(async () => {
 })
 afterEach(() => engine.close())
 
-const allNames = ['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'lapsed leases', 'dead letters']
+const allNames = [
+  'paused queues',
+  'consumers gone',
+  'consumers stuck',
+  'late queues',
+  'slow looks',
+  'lapsed leases',
+  'dead letters',
+]
 
 /** The checks of queues that fail, with what they found. */
 async function failing(): Promise<Readonly<Record<string, string>>> {
@@ -33,6 +41,18 @@ it('a paused queue in which messages wait: how many, for how long, and since whe
   expect(await failing()).toEqual({
     'paused queues': `${queue} (2 waiting, the oldest for 00:01:30, paused since ${since})`,
   })
+})
+
+it('a look at everything takes long, because a snapshot keeps the entries of what is gone', async () => {
+  await engine.unfreeze()
+  await engine.rows(`select dueq.create_queue($1, poll_interval => '100 milliseconds')`, [queue])
+  expect(await failing()).toEqual({})
+  await using holder = await engine.session()
+  await holder.begin('repeatable read')
+  await holder.rows('select from dueq.messages')
+  await engine.rows(`select count(*) from dueq.enqueue_many($1, array_fill('1'::jsonb, array[100000]))`, [queue])
+  await engine.rows('select dueq.purge($1, max => 100000)', [queue])
+  expect((await failing())['slow looks']).toMatch(new RegExp(`^${queue} \\(\\d+ ms\\)$`))
 })
 
 it('a long backlog is counted to a thousand only', async () => {

@@ -807,6 +807,8 @@ declare
   v_locked_us bigint;
   v_search_at timestamptz;
   v_search_us bigint := 0;
+  v_took_us bigint;
+  v_ahead_us bigint;
   v_found timestamptz;
   v_ahead timestamptz;
   v_next timestamptz;
@@ -1008,30 +1010,30 @@ begin
     end loop;
   end if;
 
-  v_hint[2] := v_us;
   if v_is_wide then
-    v_hint[5] := greatest(date_part('epoch', clock() - v_now) * 1000000, 0);
-    if v_is_whole then
-      v_hint[3] := v_us;
-      v_hint[4] := least(v_hint[5], 2 * v_hint[4] + 2000);
-    end if;
-    v_hint[5] := v_us + least(greatest(20 * v_hint[5], 500000), v_poll_us);
+    v_took_us := greatest(date_part('epoch', clock() - v_now) * 1000000, 0);
+    v_hint[2:5] := array[v_us,
+                         case when v_is_whole then v_us else v_hint[3] end,
+                         case when v_is_whole then least(v_took_us, 2 * v_hint[4] + 2000) else v_hint[4] end,
+                         v_us + least(greatest(20 * v_took_us, 500000), v_poll_us)];
+  else
+    v_hint[2] := v_us;
   end if;
 
   if not v_is_full and not v_is_paused then
     if v_is_searching then
       v_search_us := greatest(least(v_search_us, 2 * v_hint[13] + 100), 0);
+      v_ahead_us := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[9] < v_poll_us then v_us + v_hint[9] else 0 end);
+      v_hint[6:9] := array[
+        v_ahead_us,
+        case when not listening then v_us + least(v_hint[9], 1000000)
+             when v_is_settled then least(v_us + least(v_hint[9], 1000000), v_hint[10])
+             else 0 end,
+        case when v_search_us > 200 then v_us + least(100 * v_search_us, v_poll_us) else 0 end,
+        case when v_search_us > 500 then greatest(50000, case when v_ahead_us > 0 then v_ahead_us - v_us else v_hint[9] end * 250 / v_search_us)
+             when v_search_us < 200 then least(2 * v_hint[9], v_poll_us + 1000000)
+             else v_hint[9] end];
       v_hint[13] := v_search_us;
-      v_hint[6] := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[9] < v_poll_us then v_us + v_hint[9] else 0 end);
-      v_hint[7] := case when not listening then v_us + least(v_hint[9], 1000000)
-                        when v_is_settled then least(v_us + least(v_hint[9], 1000000), v_hint[10])
-                        else 0 end;
-      v_hint[8] := case when v_search_us > 200 then v_us + least(100 * v_search_us, v_poll_us) else 0 end;
-      if v_search_us > 500 then
-        v_hint[9] := greatest(50000, case when v_hint[6] > 0 then v_hint[6] - v_us else v_hint[9] end * 250 / v_search_us);
-      elsif v_search_us < 200 and v_hint[9] < v_poll_us + 1000000 then
-        v_hint[9] := 2 * v_hint[9];
-      end if;
       v_next := least(v_next, v_ahead);
     elsif v_us >= v_hint[7] or v_us >= v_hint[6] and v_hint[6] > 0 or woken_from is not null or not v_is_settled and listening then
       -- Not known, and too early for a search.

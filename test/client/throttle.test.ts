@@ -65,7 +65,7 @@ it.each([true, false])('of a stream few notify, and the last is told of (coalesc
     }),
   )
   const told = sent.filter(({ kind }) => kind !== 'silent').length
-  expect(told).toBeLessThanOrEqual(11 + (performance.now() - start) / 3)
+  expect(told).toBeLessThanOrEqual(4 + (performance.now() - start) / 3)
   expect(sent.length - told).toBeGreaterThan(0)
   await expect.poll(() => areAllTold(sent)).toBe(true)
   const count = sent.length
@@ -109,7 +109,7 @@ it('a message that was there already speaks for nobody', async () => {
   await queue.enqueue('there', { dedupKey: 'k' })
   await Promise.all(range(40).map((i) => queue.enqueue(i)))
   const index = sent.length
-  const end = performance.now() + 4 // for a token, which the next statement takes before the timer can
+  const end = performance.now() + 60 // for a token, which the next statement takes before the timer can
   while (performance.now() < end);
   await queue.enqueue('again', { dedupKey: 'k' })
   expect(sent[index]!.kind).toBe('waking')

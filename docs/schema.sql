@@ -531,7 +531,7 @@ begin
     perform _invalid('each array', format('null or as long as payloads (%s)', v_count), 'another length');
   end if;
 
-  if dedup_keys is not null or priorities is not null then
+  if dedup_keys is not null or priorities is not null or not exists (select from queues q where q.name = enqueue_many.queue) then
     perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
   if priorities is not null then
@@ -979,9 +979,10 @@ begin
         v_locked_us := null;
         if v_found <= v_now then
           -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
-          -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+          -- snapshot cannot show. So look again when such a lease would end, should that session crash, as one message wakes
+          -- many who find it locked; where somebody gave a shorter lease than ours, the poll interval is the bound.
           v_locked_us := date_part('epoch', v_found) * 1000000;
-          v_next := least(v_next, v_now + interval '1 second');
+          v_next := least(v_next, v_lease_ends_at, v_now + v_poll_interval);
           v_search_at := clock();
           select m.ready_at into v_found
             from messages m
@@ -2300,7 +2301,8 @@ CREATE OR REPLACE FUNCTION _wake(queue queues, ready_at timestamp with time zone
  LANGUAGE sql
 AS $function$
   select case when ready_at <= v_now + queue.poll_interval
-               and (queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')
+               and (queue.sleepers_until > v_now or ready_at < v_now - interval '50 milliseconds'
+                    or current_setting('transaction_isolation') <> 'read committed')
                and pg_notification_queue_usage() < 0.5
               then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
               else true end

@@ -17,6 +17,7 @@ comment on function schema_version() is 'Version of these tables and functions: 
 
 -- _wake: tells sleeping consumers that something is ready at an instant, unless that is after their next look by themselves, or
 -- none has announced that it sleeps: notifying commits wait for each other, in the whole cluster, and most find everybody busy.
+-- Of what returns to an old place in the queue it always tells: that lies behind the hints of busy consumers (see poll).
 -- Whoever announces looks again until all transactions that had a number by then are over. So `queue` must be read by a
 -- statement whose transaction has its number already; above READ COMMITTED that is no help, for the snapshot is older.
 -- Changes: nothing; queues a notification that the commit sends. Locks: none until commit, then the cluster-wide lock.
@@ -28,7 +29,8 @@ create function _wake(queue queues, ready_at timestamptz, v_now timestamptz) ret
 language sql volatile
 as $$
   select case when ready_at <= v_now + queue.poll_interval
-               and (queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')
+               and (queue.sleepers_until > v_now or ready_at < v_now - interval '50 milliseconds'
+                    or current_setting('transaction_isolation') <> 'read committed')
                and pg_notification_queue_usage() < 0.5
               then pg_notify(current_schema(), queue.name || ' ' || extract(epoch from ready_at)::text) is not null
               else true end

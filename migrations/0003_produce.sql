@@ -337,7 +337,7 @@ begin
     perform _invalid('each array', format('null or as long as payloads (%s)', v_count), 'another length');
   end if;
 
-  if dedup_keys is not null or priorities is not null then
+  if dedup_keys is not null or priorities is not null or not exists (select from queues q where q.name = enqueue_many.queue) then
     perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
   if priorities is not null then

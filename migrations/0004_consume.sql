@@ -421,9 +421,10 @@ begin
         v_locked_us := null;
         if v_found <= v_now then
           -- Ready and yet not claimed: another session has it locked, and most likely is claiming it under a lease that this
-          -- snapshot cannot show. So look again before the shortest lease can end, should that session crash.
+          -- snapshot cannot show. So look again when such a lease would end, should that session crash, as one message wakes
+          -- many who find it locked; where somebody gave a shorter lease than ours, the poll interval is the bound.
           v_locked_us := date_part('epoch', v_found) * 1000000;
-          v_next := least(v_next, v_now + interval '1 second');
+          v_next := least(v_next, v_lease_ends_at, v_now + v_poll_interval);
           v_search_at := clock();
           select m.ready_at into v_found
             from messages m

@@ -14,7 +14,6 @@ import {
   type Queue,
   Refused,
   release,
-  second,
   type World,
 } from './model.js'
 
@@ -53,7 +52,7 @@ export function poll(
     for (const message of taken) claims.push(claim(world, queue, message, asked))
     // Full, or stopped at a message that has lapsed before: there may be more right now.
     if (claims.length === asked.max || hasLapsed) return { claims, nextReadyAt: world.now }
-    next = Math.min(next, nextOf(world, queue, level))
+    next = Math.min(next, nextOf(world, queue, level, asked.lease))
   }
   return { claims, nextReadyAt: Number.isFinite(next) ? next : null }
 }
@@ -120,11 +119,13 @@ function lockReady(world: World, queue: Queue, level: number, count: number): re
   return locked
 }
 
-/** What is ready but held by another session is looked for again in a second, the shortest lease. */
-function nextOf(world: World, queue: Queue, level: number): Instant {
+/** What is ready but held by another session is looked for again when a lease like ours would end, or at the next poll. */
+function nextOf(world: World, queue: Queue, level: number, lease: Duration | null): Instant {
   const readyAts = inOrder(world, queue, level).map(({ readyAt }) => readyAt)
   const ahead = readyAts.find((readyAt) => readyAt > world.now) ?? Number.POSITIVE_INFINITY
-  return readyAts.length > 0 && readyAts[0]! <= world.now ? Math.min(world.now + second, ahead) : ahead
+  return readyAts.length > 0 && readyAts[0]! <= world.now
+    ? Math.min(world.now + Math.min(lease ?? queue.lease, queue.pollInterval), ahead)
+    : ahead
 }
 
 function inOrder(world: World, queue: Queue, level: number): readonly Message[] {

@@ -28,9 +28,8 @@ export async function lifeOn(dueq: Dueq): Promise<unknown> {
   seen.push(await queue.enqueue(7, { dedupKey: 'null' }).then(({ created }) => created))
 
   const messages = await queue.dequeue({ max: 10 })
-  for (const { payload, priority, headers, attempt, failures, ...message } of messages) {
-    const { latenessMs, leaseEndsAt } = message
-    const leaseMs = leaseEndsAt.getTime() - message.dueAt.getTime() - latenessMs
+  for (const { payload, priority, headers, attempt, failures, latenessMs, leaseEndsAt, dueAt } of messages) {
+    const leaseMs = leaseEndsAt.getTime() - dueAt.getTime() - latenessMs
     seen.push({
       payload,
       priority,

@@ -92,13 +92,13 @@ export class ClaimedMessage<Payload> implements Message<Payload> {
     return this.#parts.headers
   }
   get dueAt() {
-    return new Date(this.#parts.dueAtMs)
+    return dateOf(this.#parts.dueAtMs)
   }
   get enqueuedAt() {
-    return new Date(this.#parts.enqueuedAtMs)
+    return dateOf(this.#parts.enqueuedAtMs)
   }
   get leaseEndsAt() {
-    return new Date(this.#parts.leaseEndsAtMs)
+    return dateOf(this.#parts.leaseEndsAtMs)
   }
   get latenessMs() {
     return this.#parts.latenessMs
@@ -150,5 +150,10 @@ export function errorText(error: unknown): string | null {
 }
 
 // --- internal ---
+
+/** The millisecond of an instant, before 1970 too: made a Date as it is, its fraction would be cut off towards 1970. */
+function dateOf(ms: number): Date {
+  return new Date(Math.floor(ms))
+}
 
 type PlainFields = Pick<Message, 'id' | 'attempt' | 'priority' | 'failures' | 'lapses'>

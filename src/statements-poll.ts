@@ -63,7 +63,9 @@ export type Polled = {
 
 /** The poll of a schema. Its name must be checked before: it becomes part of the text. */
 export function pollStatement(schema: string) {
-  const micros = (instant: string): string => `(pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint::text`
+  // `extract` is exact for all times, and takes four times as long as the double, which is for those of today.
+  const micros = (instant: string): string =>
+    `(case when ${instant} between '1971-01-01 00:00Z' and '2100-01-01 00:00Z' then (pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint else (extract(epoch from ${instant}) * 1000000)::bigint end)::text`
   const pollText = `select p.id::text, nullif(p.attempt, 1)::text as attempt, p.payload::text, p.headers::text, nullif(p.priority, 0)::text as priority, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, nullif(p.failures, 0)::text as failures, nullif(p.lapses, 0)::text as lapses, nullif(p.is_suspect, false)::text as is_suspect, ${micros('case when p.id is null then p.lease_ends_at end')} as lease_ends_at, ${micros('p.polled_at')} as polled_at, ${micros('p.next_ready_at')} as next_ready_at, extract(epoch from p.poll_interval)::text as poll_interval, p.next_hint, pg_catalog.array_to_string(p.refused_acks, ',') as refused_acks, ${micros('nullif(p.ready_since, p.due_at)')} as ready_since from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
   return {
     /** `onLate` gets what came after the deadline, when nobody waits for it any more. */

@@ -187,6 +187,19 @@ it.each([
   expect(await notifications()).toEqual([])
 })
 
+it('promise 6b: what was ready before now is told, for those who are busy look only at what is ready since', async () => {
+  const queue = await engine.queue()
+  const id = await engine.enqueue(queue)
+  await engine.enqueue(queue, `at => dueq.clock() - interval '49 milliseconds'`)
+  await engine.dequeue(queue, 2)
+  expect(await notifications()).toEqual([])
+  await engine.enqueue(queue, `at => dueq.clock() - interval '51 milliseconds'`)
+  expect(await notifications()).toHaveLength(1)
+  await engine.travel('1 second')
+  await engine.rows('select dueq.release($1, 1)', [id])
+  expect(await notifications()).toEqual([`${queue} ${await instant(id)}`])
+})
+
 it('promise 6b: each of them wakes while somebody sleeps', async () => {
   for (const text of wakers) {
     const queue = await sleeping()

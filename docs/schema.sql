@@ -521,7 +521,7 @@ declare
   v_count integer := coalesce(cardinality(payloads), 0);
   v_queue queues;
   v_levels smallint[] := '{0}';
-  v_inserted integer;
+  v_ids bigint[];
   v_first timestamptz := v_now;
 begin
   if v_count = 0 then
@@ -546,8 +546,8 @@ begin
     return query
       select u.ordinality, u.id, u.created
         from _enqueue_unique_many(v_queue.id, v_now, payloads, delays, ats, priorities, dedup_keys, headers) u;
-  elsif delays is null and ats is null and priorities is null and headers is null then
-    return query
+  else
+    if delays is null and ats is null and priorities is null and headers is null then
       with inserted as (
         insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
         select v_queue.id, v_now, v_now, v_now, n.payload
@@ -555,9 +555,8 @@ begin
          where _is_plain(n.payload, null)
         returning messages.id
       )
-      select row_number() over (), i.id, true from inserted i;
-  else
-    return query
+      select array_agg(i.id) into v_ids from inserted i;
+    else
       with inserted as (
         insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
         select v_queue.id, coalesce(n.priority, 0), n.due_at, n.due_at, v_now, n.payload, n.headers
@@ -567,11 +566,12 @@ begin
          where n.due_at is not null and _is_plain(n.payload, n.headers)
         returning messages.id
       )
-      select row_number() over (), i.id, true from inserted i;
-  end if;
-  get diagnostics v_inserted = row_count;
-  if v_inserted <> v_count then
-    perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+      select array_agg(i.id) into v_ids from inserted i;
+    end if;
+    if cardinality(v_ids) is distinct from v_count then
+      perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+    end if;
+    return query select n.position, n.id, true from unnest(v_ids) with ordinality as n (id, position);
   end if;
 
   if delays is not null or ats is not null then

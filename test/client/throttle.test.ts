@@ -107,13 +107,20 @@ it('a message of unknown outcome is told of like any other', async () => {
 it('a message that was there already speaks for nobody', async () => {
   const { queue, sent } = await recorded()
   await queue.enqueue('there', { dedupKey: 'k' })
-  await Promise.all(range(40).map((i) => queue.enqueue(i)))
-  const index = sent.length
-  const end = performance.now() + 60 // for a token, which the next statement takes before the timer can
-  while (performance.now() < end);
-  await queue.enqueue('again', { dedupKey: 'k' })
-  expect(sent[index]!.kind).toBe('waking')
-  await expect.poll(() => areAllTold(sent.filter((_, i) => i !== index))).toBe(true)
+  const repeated = new Set<Sent>()
+  let isHeld = false
+  for (let round = 0; round < 20 && !isHeld; round++) {
+    await Promise.all(range(40).map((i) => queue.enqueue(i)))
+    isHeld = !areAllTold(sent)
+    const end = performance.now() + 60 // for a token, which the next statement takes before the timer can
+    while (performance.now() < end);
+    const index = sent.length
+    await queue.enqueue('again', { dedupKey: 'k' })
+    repeated.add(sent[index]!)
+    isHeld &&= sent[index]!.kind === 'waking' // or a statement that tells is under way
+  }
+  expect(isHeld).toBe(true)
+  await expect.poll(() => areAllTold(sent.filter((one) => !repeated.has(one)))).toBe(true)
 })
 
 it('close tells of what is held back', async () => {

@@ -255,11 +255,8 @@ declare
   v_ahead timestamptz;
   v_next timestamptz;
 begin
-  if lease is not null then
-    perform _check_lease(lease);
-  end if;
   select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
-         q.sleepers_until, v_now + coalesce(_exactly(poll.lease), q.lease), coalesce(consumer, 'pid ' || pg_backend_pid()),
+         q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
          date_part('epoch', case when isfinite(woken_from) then woken_from end) * 1000000 - 50000 -- inexact for times long gone
     into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_is_paused,
          v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
@@ -271,6 +268,9 @@ begin
     perform _invalid('max', 'from 1 to 10000', max::text);
   elsif handlers is null or handlers < 1 then
     perform _invalid('handlers', 'at least 1', handlers::text);
+  elsif lease is not null then
+    perform _check_lease(lease);
+    v_lease_ends_at := v_now + _exactly(lease);
   end if;
 
   if hint is not null then

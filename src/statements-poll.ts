@@ -112,7 +112,7 @@ function polled(rows: readonly Row[]): Polled {
 }
 
 function delivery(row: Row): Delivery {
-  const dueAtMs = Number(row[5]) / 1000
+  const dueAtMs = millis(row[5]!)
   return {
     id: row[0]!,
     attempt: Number(row[1] ?? 1),
@@ -120,12 +120,18 @@ function delivery(row: Row): Delivery {
     headers: row[3]!,
     priority: Number(row[4]), // null is 0
     dueAtMs,
-    enqueuedAtMs: row[6] === null ? dueAtMs : Number(row[6]) / 1000,
-    readySinceMs: row[16] === null ? dueAtMs : Number(row[16]) / 1000,
+    enqueuedAtMs: row[6] === null ? dueAtMs : millis(row[6]!),
+    readySinceMs: row[16] === null ? dueAtMs : millis(row[16]!),
     failures: Number(row[7]),
     lapses: Number(row[8]),
     isSuspect: row[9] !== null,
   }
+}
+
+/** Before 1684 the microseconds are beyond what a number holds: the millisecond they belong to, then. */
+function millis(micros: string): number {
+  const number = Number(micros)
+  return Number.isSafeInteger(number) ? number / 1000 : Number((BigInt(micros) - 999n) / 1000n)
 }
 
 /**

@@ -8,11 +8,13 @@ const emptyWithinMs = 10_000
 
 /**
  * @param {import('./stage.mjs').Stage} stage
- * @param {{ processes?: number, count: number, limitMs: number, isTimingClaims?: boolean }} options
+ * @param {{ processes?: number, count: number, limitMs: number, isTimingClaims?: boolean, warm?: readonly import('./stage.mjs').Role[] }} options
+ * `warm`: processes from `warmUp`, used instead of new ones.
  */
-export async function drain(stage, { processes = 1, count, limitMs, isTimingClaims = false }) {
+export async function drain(stage, { processes = 1, count, limitMs, isTimingClaims = false, warm }) {
   const server = stage.serverCpuMs()
-  const consumers = await stage.consumers({ processes, isTimingClaims })
+  if (warm) await stage.openAgain(warm, { isTimingClaims })
+  const consumers = warm ?? (await stage.consumers({ processes, isTimingClaims }))
   const handled = await stage.untilHandled(consumers, count, limitMs)
   const isWhole = handled >= count
   if (isWhole) await untilEmpty(stage)
@@ -29,6 +31,22 @@ export async function drain(stage, { processes = 1, count, limitMs, isTimingClai
     handled: total,
     ...(isTimingClaims ? { claimP50: percentile(joined(notes.map((note) => note.claims)), 0.5) } : {}),
   }
+}
+
+/**
+ * Processes of consumers that have handled so many messages each, and were closed again: a process that has just begun spends
+ * more on compiling itself than on a few thousand messages.
+ * @param {import('./stage.mjs').Stage} stage
+ * @param {{ processes: number, messages: number, bytes: number, limitMs: number }} options
+ */
+export async function warmUp(stage, { processes, messages, bytes, limitMs }) {
+  await stage.fill({ count: processes * messages, bytes })
+  const consumers = await stage.consumers({ processes })
+  await stage.untilHandled(consumers, processes * messages, limitMs)
+  await untilEmpty(stage)
+  await Promise.all(consumers.map((one) => one.call('closeConsumers')))
+  await Promise.all(consumers.map((one) => one.call('takeNotes')))
+  return consumers
 }
 
 /** @param {import('./stage.mjs').Stage} stage */

@@ -67,9 +67,18 @@ export async function openStage({ system, context, serverCpuMs }) {
     async consumers({ processes = 1, count = 1, isTimingClaims, sampleMemoryEvery, queue } = {}) {
       const started = Array.from({ length: processes }, role)
       await Promise.all(started.map((one) => one.call('version')))
-      const args = { system: system.name, context, count, isTimingClaims, sampleMemoryEvery }
-      await Promise.all(started.map((one) => one.call('openConsumers', { ...args, options: { processes, queue } })))
+      await stage.openAgain(started, { count, isTimingClaims, sampleMemoryEvery, queue })
       return started
+    },
+    /**
+     * Opens consumers in processes that run already, and whose consumers are closed.
+     * @param {readonly Role[]} running
+     * @param {{ count?: number, isTimingClaims?: boolean, sampleMemoryEvery?: number, queue?: string }} [options]
+     */
+    async openAgain(running, { count = 1, isTimingClaims, sampleMemoryEvery, queue } = {}) {
+      const options = { processes: running.length, queue }
+      const args = { system: system.name, context, count, isTimingClaims, sampleMemoryEvery, options }
+      await Promise.all(running.map((one) => one.call('openConsumers', args)))
     },
     /** Starts one process of consumers. @param {{ isTimingClaims?: boolean, sampleMemoryEvery?: number, queue?: string }} [options] */
     async consumer(options) {

@@ -187,6 +187,8 @@ function oneByOne<Outcome>(
 ): readonly (Lease & { readonly outcome: Outcome | NotHeld['outcome'] })[] {
   for (const delay of delays ?? []) dueAtOf(world, delay, null)
   return leases.map(({ id, attempt }, position) => {
+    // Unlike ack_many it does not lock what another attempt holds.
+    if (world.messages.get(id)?.attempt !== attempt) return { id, attempt, outcome: 'lost' }
     const { held, others } = split(world, [{ id, attempt }])
     const outcome = held.length > 0 ? verb(id, attempt, delays?.[position] ?? null, position) : others[0]!.outcome
     return { id, attempt, outcome: outcome ?? 'lost' }

@@ -257,7 +257,7 @@ declare
 begin
   select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
          q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
-         date_part('epoch', case when isfinite(woken_from) then woken_from end) * 1000000 - 50000 -- inexact for times long gone
+         case when isfinite(woken_from) then greatest(least(date_part('epoch', woken_from) * 1000000 - 50000, 4e18), 0) end -- 0: before 1970
     into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_is_paused,
          v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
     from queues q
@@ -276,7 +276,7 @@ begin
   if hint is not null then
     begin
       v_hint := hint::bigint[];
-    exception when data_exception then
+    exception when data_exception or program_limit_exceeded then
       null;
     end;
   end if;
@@ -337,11 +337,12 @@ begin
       v_place := v_place + 2;
       if v_is_wide then
         v_is_deep := true;
-        v_since := case when v_is_whole or v_hint[v_place + 1] = 0 then '-infinity'
+        v_since := case when v_is_whole or v_hint[v_place + 1] = 0 or v_woken_us = 0 then '-infinity'
                         else to_timestamp(least(v_hint[v_place + 1], v_us, v_woken_us) / 1e6::double precision) end;
       else
         v_is_deep := v_hint[v_place] = 0;
-        v_since := case when v_is_deep then '-infinity' else to_timestamp(least(v_hint[v_place], v_us, v_woken_us) / 1e6::double precision) end;
+        v_since := case when v_is_deep or v_woken_us = 0 then '-infinity'
+                        else to_timestamp(least(v_hint[v_place], v_us, v_woken_us) / 1e6::double precision) end;
       end if;
 
       select array_agg(c.id), v_stored_bytes + coalesce(sum(c.load), 0)
@@ -467,7 +468,9 @@ begin
   if not v_is_full and not v_is_paused then
     if v_is_searching then
       v_search_us := greatest(least(v_search_us, 2 * v_hint[13] + 100), 0);
-      v_ahead_us := coalesce(date_part('epoch', v_ahead) * 1000000, case when v_hint[9] < v_poll_us then v_us + v_hint[9] else 0 end);
+      v_ahead_us := case when v_ahead <= v_now + v_poll_interval + interval '1 second' then date_part('epoch', v_ahead) * 1000000
+                         when v_ahead is null and v_hint[9] < v_poll_us then v_us + v_hint[9]
+                         else 0 end;
       v_hint[6:9] := array[
         v_ahead_us,
         case when not listening then v_us + least(v_hint[9], 1000000)
@@ -491,16 +494,20 @@ begin
       v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_poll_us, 20 * v_hint[4]),
                                                  case when v_hint[6] > v_us then v_hint[6] end) / 1e6::double precision));
     end if;
+  elsif woken_from is not null or v_is_searching then
+    v_hint[7] := 0; -- told of something, or due for a search, and not searched: the next look does
   end if;
 
-  if listening and (not v_is_settled or v_left = max and v_sleepers_until < v_now + 2 * v_poll_interval) then
+  if listening and (not v_is_settled or not v_is_full and v_sleepers_until < v_now + 2 * v_poll_interval) then
     if v_hint[11] > 1 then
       v_hint[12] := least(greatest(2 * v_hint[12], 10000), v_poll_us);
       v_next := least(v_next, v_now + make_interval(secs => v_hint[12] / 1e6::double precision));
     elsif not v_is_settled then
       v_next := v_now; -- what was claimed is no announcement, and nobody would be told of more; or it is made now
     end if;
-    if v_left = max and coalesce(v_sleepers_until < v_now + 2 * v_poll_interval, true) then
+    -- Before every sleep, also after a claim: who is told of one message after the other may have no look that finds none.
+    if (v_left = max or not v_is_full and v_sleepers_until > v_now)
+       and coalesce(v_sleepers_until < v_now + 2 * v_poll_interval, true) then
       if _announce(v_queue_id, v_now + 4 * v_poll_interval) then
         v_hint[10] := date_part('epoch', v_now + 4 * v_poll_interval) * 1000000;
       elsif v_hint[11] <> 1 then

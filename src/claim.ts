@@ -44,7 +44,13 @@ export async function claim<Payload>(
   const asked = { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, acks: ride }
   let polled: Polled
   try {
-    polled = await statements.poll(query, queue, asked, ({ deliveries }) => void giveBack(client, deliveries))
+    // The leases of what rides run on: it goes before what has none, like acks by themselves.
+    polled = await statements.poll(
+      ride ? urgent : query,
+      queue,
+      asked,
+      ({ deliveries }) => void giveBack(client, deliveries),
+    )
   } catch (error) {
     ride?.failed(fromDatabase(error))
     throw error

@@ -18,7 +18,7 @@ import type { Seat, Turn } from './watch.js'
 
 /** The claiming of a consumer. */
 export type Claiming = {
-  /** Claims while the consumer does. Rejects with the permanent error that ended it. */
+  /** Claims while the consumer does; settles when the last look is answered. */
   run(): Promise<void>
   /** Looks without waiting for a turn. */
   lookNow(): void
@@ -39,7 +39,8 @@ type Options<Payload> = {
   readonly state: () => string
   /** A draining consumer has found nothing left. */
   readonly onDrained: () => void
-  readonly onFailed: () => void
+  /** Called with the permanent error that ends the consumer. */
+  readonly onFailed: (error: DueqError) => void
 }
 
 /** Where no handler became free for so long, what waits for one is given back: another process may have hands free. */
@@ -57,7 +58,6 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
   /** Looks under way, and how many messages they asked for. */
   let looks = 0
   let asked = 0
-  let failed: DueqError | undefined
 
   const isTaking = (): boolean => state() === 'running' || state() === 'draining'
 
@@ -74,11 +74,13 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
       turn,
     })
     prefetch.claimed(controls.length, payloadChars)
+    const isOther = looks > 1 || handlers.hasLapsed
     handlers.take(controls)
-    // With one that has lapsed before in hand nothing waits, nor what another look brought along.
-    if (!isTaking() || (looks > 1 && handlers.hasLapsed)) handlers.giveBackWaiting()
+    // Two looks know nothing of each other: beside one that has lapsed before nothing waits, whichever of them came first.
+    if (!isTaking() || (isOther && handlers.hasLapsed)) handlers.giveBackWaiting()
     if (state() !== 'draining') return
     const isIdle = looks === 1 && controls.length === 0 && handlers.running === 0 && handlers.settling === 0
+    if (isIdle && turn.hint !== null) seat.wake() // only a look at everything can say that nothing is left: it drops the hint
     if (seat.isDue) ownLookAt = 0
     else if (isIdle) onDrained()
   }
@@ -95,10 +97,7 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
       if (isTransient(error)) {
         if (state() === 'draining') ownLookAt = performance.now() + retryMs
         client.emit({ type: 'consumer.error', queue, error, retryMs })
-      } else {
-        failed = error
-        onFailed()
-      }
+      } else onFailed(error)
     } finally {
       looks--
       asked -= max
@@ -128,7 +127,6 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
         isWaiting = false
       }
       while (looks > 0) await latch.wait(Number.POSITIVE_INFINITY)
-      if (failed) throw failed
     },
     lookNow() {
       ownLookAt = 0

@@ -85,7 +85,12 @@ export function startConsumer<Payload>(
     latch,
     state: () => state,
     onDrained: () => (state = 'stopping'),
-    onFailed: () => (state = 'failed'),
+    onFailed(error) {
+      failed = error
+      state = 'failed'
+      emit({ type: 'consumer.error', queue, error, retryMs: Number.POSITIVE_INFINITY })
+      void stop()
+    },
   })
 
   // --- stopping
@@ -151,13 +156,7 @@ export function startConsumer<Payload>(
     seat.leave()
     progress.set()
   }
-  claiming.run().then(onLoopEnd, (error: DueqError) => {
-    failed = error
-    state = 'failed'
-    emit({ type: 'consumer.error', queue, error, retryMs: Number.POSITIVE_INFINITY })
-    onLoopEnd()
-    void stop()
-  })
+  void claiming.run().then(onLoopEnd)
 
   const consumer: Consumer = {
     pause() {

@@ -66,6 +66,7 @@ export async function dequeue<Payload>(
   try {
     for (let isFirst = true; ; isFirst = false) {
       const turn = await nextTurn(isFirst)
+      if (isOver()) turn?.failed(true) // in the same moment: somebody else takes the turn
       if (signal?.aborted)
         throw new DueqError('aborted', 'The wait for a message was aborted.', { cause: signal.reason })
       if (isClosing) return []

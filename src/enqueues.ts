@@ -118,6 +118,7 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
       lane.waiting = []
       const next = openLane(lane.queue, waiting)
       void run(next)
+      if (next.waiting.length > 0) watch(next)
     } else if (first) {
       tellLate(lane, now)
       const ms = Math.min(patience, first.deadline - lateMs - now)

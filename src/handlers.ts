@@ -201,8 +201,9 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
     take(controls) {
       if (waiting.length === 0) lastStartAt = performance.now()
       waiting.push(...controls)
+      const isAlone = inHand.suspect > 0 // what comes beside a message that is handled alone is given back
       for (const control of controls) count(control, 1)
-      start()
+      if (!isAlone) start()
     },
     giveBackWaiting() {
       for (const control of waiting.splice(0)) {

@@ -23,6 +23,8 @@ const burst = 3
 const giveUpMs = 5_000
 /** Consumers are told of an instant so much earlier: the statement that tells them is under way meanwhile. */
 const marginMs = 50
+/** The look that a notification sets off begins 50 ms before the last one: with room for the way, what is older it may miss. */
+const spokenForMs = 40
 
 /** An enqueuer with a throttle. */
 export type Throttle = Enqueuer & {
@@ -36,15 +38,19 @@ type Bucket = {
   filledAt: number
   /** In which one more token comes. */
   intervalMs: number
-  isUnderWay: boolean
+  /** When the statement that notifies was sent, while one is under way. One that takes long holds nobody up. */
+  underWaySince: number | undefined
   /** When the first message was sent that nobody was told of. */
   heldSince: number | undefined
+  /** The same of what took so long that looks may have passed it: for that only a `wake` speaks, which names its instant. */
+  lateSince: number | undefined
   timer: NodeJS.Timeout | undefined
 }
 
 /** Throttles the notifications of a client. */
 export function throttleWakes(sender: Sender): Throttle {
   const buckets = new Map<string, Bucket>()
+  let isClosed = false
 
   const bucketOf = (queue: string): Bucket => {
     const known = buckets.get(queue)
@@ -55,78 +61,72 @@ export function throttleWakes(sender: Sender): Throttle {
       tokens: burst,
       filledAt: performance.now(),
       intervalMs: shortestMs,
-      isUnderWay: false,
+      underWaySince: undefined,
       heldSince: undefined,
+      lateSince: undefined,
       timer: undefined,
     }
     buckets.set(queue, bucket)
     return bucket
   }
   const hold = (bucket: Bucket, since: number, pauseMs?: number): void => {
-    bucket.heldSince = Math.min(bucket.heldSince ?? since, since)
-    bucket.timer ??= setTimeout(tell, pauseMs ?? (1 - bucket.tokens) * bucket.intervalMs, bucket)
+    if (isClosed) return
+    if (performance.now() - since > spokenForMs) bucket.lateSince = Math.min(bucket.lateSince ?? since, since)
+    else bucket.heldSince = Math.min(bucket.heldSince ?? since, since)
+    const nextMs = Math.max((1 - bucket.tokens) * bucket.intervalMs, shortestMs)
+    bucket.timer ??= setTimeout(tell, pauseMs ?? nextMs, bucket)
   }
   const tell = async (bucket: Bucket): Promise<void> => {
     bucket.timer = undefined
-    const since = bucket.heldSince
+    const since = earliest(bucket)
     if (since === undefined) return
-    if (!takeToken(bucket)) return hold(bucket, since)
-    bucket.heldSince = undefined
+    const startedAt = takeToken(bucket)
+    if (startedAt === undefined) return hold(bucket, since)
+    bucket.heldSince = bucket.lateSince = undefined
     const agoMs = performance.now() - since
     try {
       await sender.wake(bucket.queue, agoMs + marginMs)
     } catch {
       if (agoMs < giveUpMs) hold(bucket, since, 100)
     } finally {
-      answered(bucket)
+      answered(bucket, startedAt)
     }
   }
-  /** `isTold` says of an answer whether the database has notified: not for a message that was there already. */
-  const send = <T>(
-    queue: string,
-    run: (isWaking: boolean) => Promise<T>,
-    isTold: (answer: T) => boolean,
-  ): Promise<T> => {
+  const send = <T>(queue: string, run: (isWaking: boolean) => Promise<T>): Promise<T> => {
     const bucket = bucketOf(queue)
     const sentAt = performance.now()
-    const isWaking = takeToken(bucket)
+    const startedAt = takeToken(bucket)
+    const isWaking = startedAt !== undefined
     const since = isWaking ? bucket.heldSince : sentAt
     if (isWaking) bucket.heldSince = undefined
     const answer = run(isWaking)
     const failed = (error: unknown): void => {
-      if (isWaking) answered(bucket)
+      if (isWaking) answered(bucket, startedAt)
       const isHeld = isWaking || !isDueqError(error) || error.isOutcomeUnknown
       if (since !== undefined && isHeld) hold(bucket, since)
     }
-    answer.then((given) => {
-      if (isWaking) answered(bucket)
-      if (since !== undefined && !(isWaking && isTold(given))) hold(bucket, since)
+    answer.then(() => {
+      if (isWaking) answered(bucket, startedAt)
+      else hold(bucket, sentAt)
     }, failed)
     return answer
   }
 
   return {
     one: (queue, message, deadline) =>
-      isDueNow(message)
-        ? send(
-            queue,
-            (isWaking) => sender.one(queue, message, isWaking, deadline),
-            ({ created }) => created,
-          )
+      isDueNow(message) && message.dedupKey === undefined
+        ? send(queue, (isWaking) => sender.one(queue, message, isWaking, deadline))
         : sender.one(queue, message, true, deadline),
     many: (queue, messages, deadline) =>
       messages.some(isDueNow) && !messages.some(({ at }) => at !== undefined)
-        ? send(
-            queue,
-            (isWaking) => sender.many(queue, messages, isWaking, deadline),
-            () => true,
-          )
+        ? send(queue, (isWaking) => sender.many(queue, messages, isWaking, deadline))
         : sender.many(queue, messages, true, deadline),
     async close() {
-      const held = [...buckets.values()].filter(({ heldSince }) => heldSince !== undefined)
+      isClosed = true
+      const held = [...buckets.values()].filter((bucket) => earliest(bucket) !== undefined)
       for (const { timer } of buckets.values()) clearTimeout(timer)
-      const telling = held.map(({ queue, heldSince }) =>
-        sender.wake(queue, performance.now() - heldSince! + marginMs).catch(() => {}),
+      const telling = held.map((bucket) =>
+        sender.wake(bucket.queue, performance.now() - earliest(bucket)! + marginMs).catch(() => {}),
       )
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<void>((resolve) => {
@@ -144,28 +144,33 @@ function isDueNow({ delayMs, at }: Enqueueing): boolean {
   return delayMs === undefined && at === undefined
 }
 
-/** Takes a token, for a statement that is sent now. */
-function takeToken(bucket: Bucket): boolean {
-  if (bucket.isUnderWay) return false
+function earliest({ heldSince, lateSince }: Bucket): number | undefined {
+  return heldSince === undefined || lateSince === undefined ? (heldSince ?? lateSince) : Math.min(heldSince, lateSince)
+}
+
+/** Takes a token, for a statement that is sent now: at the instant that it gives. */
+function takeToken(bucket: Bucket): number | undefined {
   const now = performance.now()
+  if (bucket.underWaySince !== undefined && now - bucket.underWaySince < longestMs) return undefined
   bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.filledAt) / bucket.intervalMs)
   bucket.filledAt = now
-  if (bucket.tokens < 1) return false
+  if (bucket.tokens < 1) return undefined
   bucket.tokens--
-  bucket.isUnderWay = true
-  return true
+  bucket.underWaySince = now
+  return now
 }
 
 /** The statement is answered. Slow ones count for little, since anything may have delayed them; a fast one says that all is well. */
-function answered(bucket: Bucket): void {
-  const longer = intervalOf(performance.now() - bucket.filledAt) - bucket.intervalMs
+function answered(bucket: Bucket, startedAt: number): void {
+  const longer = intervalOf(performance.now() - startedAt) - bucket.intervalMs
   bucket.intervalMs += longer > 0 ? longer / 8 : longer
-  bucket.isUnderWay = false
+  if (bucket.underWaySince === startedAt) bucket.underWaySince = undefined
 }
 
 /** A bucket that would be full again is as good as a new one. */
 function forgetIdle(buckets: Map<string, Bucket>): void {
   const fullBefore = performance.now() - burst * longestMs
-  for (const [queue, { filledAt, isUnderWay, heldSince, timer }] of buckets)
-    if (filledAt < fullBefore && !isUnderWay && heldSince === undefined && !timer) buckets.delete(queue)
+  for (const [queue, { filledAt, underWaySince, heldSince, lateSince, timer }] of buckets)
+    if (filledAt < fullBefore && (underWaySince ?? heldSince ?? lateSince) === undefined && !timer)
+      buckets.delete(queue)
 }

@@ -122,7 +122,8 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
   }
   const alarm = createAlarm(tell)
   const wake = (readyAtSeconds: number | null): void => {
-    const isNamed = readyAtSeconds !== null && Number.isFinite(readyAtSeconds)
+    // Anybody may notify anything: an instant that the database could not take would end the consumers.
+    const isNamed = readyAtSeconds !== null && readyAtSeconds > 0 && readyAtSeconds < 1e10
     if (isNamed) hint.woken(readyAtSeconds)
     else hint.drop()
     agenda.wake(isNamed ? readyAtSeconds * 1000 : null)

@@ -301,3 +301,25 @@ it('promise 6d: who does not listen looks again after that second', async () => 
   await looks.look()
   expect(looks.next).toBe(500)
 })
+
+it('promise 6h: what a full look was told of beside what it claimed is found by the next one', async () => {
+  const looks = await warm(`poll_interval => '1 hour'`)
+  await engine.enqueue(looks.queue, `delay => '400 milliseconds'`)
+  await engine.enqueue(looks.queue)
+  const wokenFrom = await now()
+  expect(await looks.look({ max: 1, wokenFrom })).toHaveLength(1)
+  await engine.travel('100 milliseconds')
+  expect(await looks.look()).toEqual([])
+  expect(looks.next).toBe(300)
+})
+
+it('promise 6h: a message that is due in decades takes no look its hint', async () => {
+  const looks = new Looks(await engine.queue())
+  await engine.enqueue(looks.queue, `delay => '350000 hours'`)
+  const wholeAt = () => looks.hint!.slice(1, -1).split(',')[2]
+  await looks.look()
+  const first = wholeAt()
+  await engine.travel('100 milliseconds')
+  await looks.look()
+  expect(wholeAt(), 'when a look last began at the beginning').toBe(first)
+})

@@ -148,3 +148,27 @@ it('promise 6i: on a paused queue too, so that the end of the pause wakes', asyn
   expect(await look()).toEqual({ ids: [], next: 0 })
   expect(await announced(queue)).toBe(20_000)
 })
+
+it('promise 6i: who is told of one message after the other, and never finds nothing, stays announced', async () => {
+  const queue = await engine.queue()
+  const look = listener(queue)
+  await fallAsleep(look)
+  for (let second = 0; second < 30; second++) {
+    await engine.travel('1 second')
+    const id = await engine.enqueue(queue)
+    expect((await look()).ids).toEqual([id])
+    expect(await announced(queue)).not.toBeNull()
+  }
+})
+
+it('promise 6h: an instant from before 1970, or beyond what there is, tells a look to begin at the beginning', async () => {
+  const queue = await engine.queue()
+  const id = await engine.enqueue(queue, `at => '4714-11-24 00:00:00+00 BC'`)
+  const rows = await engine.rows<{ id: string | null }>(
+    `select id from dueq.poll($1, woken_from => '4714-11-24 00:00:00+00 BC')`,
+    [queue],
+  )
+  expect(rows[0]!.id).toBe(id)
+  for (const instant of ['infinity', '-infinity', '294276-12-31 00:00:00+00'])
+    await engine.rows('select id from dueq.poll($1, woken_from => $2)', [queue, instant])
+})

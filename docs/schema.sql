@@ -1309,7 +1309,10 @@ begin
   if ago is null or extract(epoch from ago) not between 0 and 86400 then
     perform _invalid('ago', 'from 0 to 1 day', ago::text);
   end if;
-  perform _wake(q, v_now - _exactly(ago), v_now) from queues q where q.name = wake.queue;
+  perform case when q.sleepers_until > v_now or ago > interval '50 milliseconds'
+               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds', v_now) end
+     from queues q
+    where q.name = wake.queue;
   if not found then
     perform _unknown_queue(queue);
   end if;

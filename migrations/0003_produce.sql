@@ -390,6 +390,8 @@ $$;
 comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
 -- wake: wakes consumers for messages that were enqueued with wake => false and were due at once, the first of them `ago`.
+-- It names an instant 50 ms before that, for the way of this statement; what is to be told is decided without that margin,
+-- or it would always look like a return to an old place (see _wake).
 -- Changes: nothing. Locks: see _wake. Raises: DQ001, DQ002.
 create function wake(queue text, ago interval default '0') returns void
 language plpgsql volatile
@@ -401,7 +403,10 @@ begin
   if ago is null or extract(epoch from ago) not between 0 and 86400 then
     perform _invalid('ago', 'from 0 to 1 day', ago::text);
   end if;
-  perform _wake(q, v_now - _exactly(ago), v_now) from queues q where q.name = wake.queue;
+  perform case when q.sleepers_until > v_now or ago > interval '50 milliseconds'
+               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds', v_now) end
+     from queues q
+    where q.name = wake.queue;
   if not found then
     perform _unknown_queue(queue);
   end if;

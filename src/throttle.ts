@@ -21,8 +21,6 @@ const intervalOf = (commitMs: number): number => Math.min(Math.max((commitMs - 1
 const burst = 3
 /** For how long a `wake` that fails is repeated: by then consumers have looked by themselves. */
 const giveUpMs = 5_000
-/** Consumers are told of an instant so much earlier: the statement that tells them is under way meanwhile. */
-const marginMs = 50
 /** The look that a notification sets off begins 50 ms before the last one: with room for the way, what is older it may miss. */
 const spokenForMs = 40
 
@@ -85,7 +83,7 @@ export function throttleWakes(sender: Sender): Throttle {
     bucket.heldSince = bucket.lateSince = undefined
     const agoMs = performance.now() - since
     try {
-      await sender.wake(bucket.queue, agoMs + marginMs)
+      await sender.wake(bucket.queue, agoMs)
     } catch {
       if (agoMs < giveUpMs) hold(bucket, since, 100)
     } finally {
@@ -126,7 +124,7 @@ export function throttleWakes(sender: Sender): Throttle {
       const held = [...buckets.values()].filter((bucket) => earliest(bucket) !== undefined)
       for (const { timer } of buckets.values()) clearTimeout(timer)
       const telling = held.map((bucket) =>
-        sender.wake(bucket.queue, performance.now() - earliest(bucket)! + marginMs).catch(() => {}),
+        sender.wake(bucket.queue, performance.now() - earliest(bucket)!).catch(() => {}),
       )
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<void>((resolve) => {

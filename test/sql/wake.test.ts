@@ -240,7 +240,7 @@ it.each([
   await engine.rows(text, [queue])
   expect(await notifications()).toEqual([])
   await engine.rows(`select dueq.wake($1, '2 seconds')`, [queue])
-  const since = await engine.value(`select extract(epoch from dueq.clock() - interval '2 seconds')::text`)
+  const since = await engine.value(`select extract(epoch from dueq.clock() - interval '2.05 seconds')::text`)
   expect(await notifications()).toEqual([`${queue} ${since}`])
 })
 

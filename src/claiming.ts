@@ -74,10 +74,10 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
       turn,
     })
     prefetch.claimed(controls.length, payloadChars)
-    const isOther = looks > 1 || handlers.hasLapsed
+    const isBesideOthers = looks > 1 || handlers.hasLapsed
     handlers.take(controls)
     // Two looks know nothing of each other: beside one that has lapsed before nothing waits, whichever of them came first.
-    if (!isTaking() || (isOther && handlers.hasLapsed)) handlers.giveBackWaiting()
+    if (!isTaking() || (isBesideOthers && handlers.hasLapsed)) handlers.giveBackWaiting()
     if (state() !== 'draining') return
     const isIdle = looks === 1 && controls.length === 0 && handlers.running === 0 && handlers.settling === 0
     if (isIdle && turn.hint !== null) seat.wake() // only a look at everything can say that nothing is left: it drops the hint

@@ -8,7 +8,6 @@ import { fromDatabase } from './database-errors.js'
 import { isPostgresJs, type Query } from './driver.js'
 import type { DueqEvent } from './events.js'
 import { type ListenSource, listenSource, openListener } from './listen-source.js'
-import { epochMs } from './message.js'
 import { openPool, type Pool, type Source } from './pool.js'
 import { lookAtSchema } from './schema.js'
 import type { Statements } from './statements.js'
@@ -209,4 +208,10 @@ function inWords(ms: number): string {
   if (ms < 90_000) return `${Number((ms / 1_000).toPrecision(2))} s`
   if (ms < 5_400_000) return `${Number((ms / 60_000).toPrecision(2))} min`
   return `${Number((ms / 3_600_000).toPrecision(3))} h`
+}
+
+/** An ISO text with microseconds as ms since 1970, microseconds kept as a fraction. */
+function epochMs(text: string): number {
+  const micros = /\.\d{3}(\d{1,3})/.exec(text)?.[1]
+  return Date.parse(text) + (micros ? Number(micros.padEnd(3, '0')) / 1000 : 0)
 }

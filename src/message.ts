@@ -131,12 +131,6 @@ export class ClaimedMessage<Payload> implements Message<Payload> {
   }
 }
 
-/** An ISO text with microseconds as ms since 1970, microseconds kept as a fraction. */
-export function epochMs(text: string): number {
-  const micros = /\.\d{3}(\d{1,3})/.exec(text)?.[1]
-  return Date.parse(text) + (micros ? Number(micros.padEnd(3, '0')) / 1000 : 0)
-}
-
 /** What is stored as the error of a failed attempt: the stack where there is one, bounded. */
 export function errorText(error: unknown): string | null {
   if (error === undefined || error === null) return null

@@ -111,6 +111,11 @@ export function sortedById<T extends { readonly id: string }>(batch: readonly T[
   return batch
 }
 
+/** The order of ids, which are numbers too large for JavaScript as text. */
+export function compareIds(a: { readonly id: string }, b: { readonly id: string }): number {
+  return a.id.length - b.id.length || (a.id < b.id ? -1 : 1)
+}
+
 /** Looks up what a batch statement said of an attempt; undefined where it was done. */
 export function outcomeLookup<Said = never>(
   outcomes: readonly Outcome<Said>[],
@@ -120,10 +125,6 @@ export function outcomeLookup<Said = never>(
 }
 
 // --- internal ---
-
-function compareIds(a: { readonly id: string }, b: { readonly id: string }): number {
-  return a.id.length - b.id.length || (a.id < b.id ? -1 : 1)
-}
 
 /** The arrays `ids` and `attempts`. */
 function fences(items: readonly { readonly id: string; readonly attempt: number }[]): [string, string] {

@@ -75,19 +75,27 @@ export async function claim<Payload>(
     onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
   }
 
-  const payloads = polled.deliveries.map(({ payload }) => payload)
-  const hasSome = payloads.length > 0
-  const results = schema && hasSome ? await validateAll(schema, payloads, context.leaseMs / 3) : undefined
+  const { deliveries, payloadChars } = polled
+  const results =
+    schema && deliveries.length > 0
+      ? await validateAll(
+          schema,
+          deliveries.map(({ payload }) => payload),
+          context.leaseMs / 3,
+        )
+      : undefined
   // All leases are in care before the first refusal is sent: that may wait, and they would run out behind it.
   const controls: MessageControl<Payload>[] = []
   const refusals: [MessageControl<Payload>, StandardSchemaV1.FailureResult | undefined][] = []
-  for (const [i, delivery] of polled.deliveries.entries()) {
-    const result = results ? results[i] : { value: payloads[i] }
-    if (result && !result.issues) controls.push(new MessageControl(context, delivery, result.value as Payload))
-    else refusals.push([new MessageControl(context, delivery, payloads[i] as Payload), result])
+  for (let i = 0; i < deliveries.length; i++) {
+    const delivery = deliveries[i]!
+    const result = results?.[i]
+    if (!results) controls.push(new MessageControl(context, delivery, delivery.payload as Payload))
+    else if (result && !result.issues) controls.push(new MessageControl(context, delivery, result.value as Payload))
+    else refusals.push([new MessageControl(context, delivery, delivery.payload as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
-  return { controls, payloadChars: polled.payloadChars }
+  return { controls, payloadChars }
 }
 
 // --- internal ---

@@ -92,7 +92,7 @@ export async function dequeue<Payload>(
         await Promise.all(controls.map(release))
         return []
       }
-      if (controls.length > 0 || isLast) return controls.map((control) => control.toMessage())
+      if (controls.length > 0 || isLast) return controls.map((control) => control.takeMessage())
     }
   } finally {
     seat?.leave()

@@ -7,6 +7,7 @@
 // handler still runs is never given back, because then two would work on it; a lease is kept no longer than somebody here
 // works on its message, or the message would never come again.
 import type { Answer } from './acks.js'
+import { createBag } from './bag.js'
 import type { Client } from './client.js'
 import { fromDatabase } from './database-errors.js'
 import { DueqError } from './errors.js'
@@ -63,7 +64,7 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
   const { client, queue, handler, isTaking, onHandled, onChange } = options
   const { emit, isHeard, leases } = client
   const waiting: MessageControl<Payload>[] = []
-  const running = new Set<MessageControl<Payload>>()
+  const running = createBag<'runningPlace', MessageControl<Payload>>('runningPlace')
   const askedBack = new WeakSet<MessageControl<Payload>>()
   const counts = { finished: 0, released: 0 }
   let concurrency = options.concurrency
@@ -89,7 +90,7 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
   }
 
   const handle = (control: MessageControl<Payload>, now: number): void => {
-    const message = control.toMessage()
+    const message = control.takeMessage()
     running.add(control)
     lastStartAt = now
     if (isHeard) {
@@ -220,13 +221,13 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
       onChange()
     },
     askBack() {
-      for (const control of running) {
+      for (const control of running.all()) {
         askedBack.add(control)
         control.abort(new DueqError('consumer.stopped', `The consumer of queue "${queue}" stops.`))
       }
     },
     abandon() {
-      for (const control of running) leases.drop(control)
+      for (const control of running.all()) leases.drop(control)
     },
   }
 }

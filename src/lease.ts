@@ -7,6 +7,7 @@
 // moment BEFORE the claim (or extension) was sent, so clocks that differ between hosts do not matter, nor does the time the
 // answer took. One extension that failed or hangs is no lost lease: two more are sent before the trust runs out.
 import { createAlarm } from './alarm.js'
+import { createBag } from './bag.js'
 import { LeaseLostError } from './errors.js'
 import { type Outcome, outcomeLookup, sortedById } from './statements-settle.js'
 
@@ -25,6 +26,8 @@ export type Held = {
   lost: LeaseLostError | undefined
   /** Where it is watched; set by `hold`. */
   group: LeaseGroup | undefined
+  /** Its place there; set by the group, `nowhere` in the beginning. */
+  leasePlace: number
   /** Called when the lease is lost. */
   onLost(error: LeaseLostError): void
 }
@@ -109,7 +112,7 @@ export type LeaseGroup = {
  * of them; it goes off a few times per lease length, and a few thousand leases take it less than a millisecond.
  */
 function createGroup(leaseMs: number, extend: Extend | undefined): LeaseGroup {
-  const members = new Set<Held>()
+  const members = createBag<'leasePlace', Held>('leasePlace')
   // The first is extended when a third of its lease is used, and all those of which a sixth is used go with it: a
   // statement per sixth of the lease at most, however the claims were spread.
   const extendBeforeMs = (leaseMs * 2) / 3
@@ -127,7 +130,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined): LeaseGroup {
   const watch = createAlarm(() => {
     const now = performance.now()
     let firstAt = Number.POSITIVE_INFINITY
-    for (const held of members) {
+    for (const held of members.all()) {
       // Where a settle is on its way its answer decides, if one comes: in a transaction that was lost none ever does.
       const isAwaited = held.isSettling && now < held.trustedUntil + held.leaseMs
       const lookAt = isAwaited ? Math.max(held.trustedUntil, now + retryMs) : held.trustedUntil
@@ -163,7 +166,7 @@ function createGroup(leaseMs: number, extend: Extend | undefined): LeaseGroup {
     const now = performance.now()
     const due: Held[] = []
     let firstUntil = Number.POSITIVE_INFINITY
-    for (const held of members) {
+    for (const held of members.all()) {
       if (held.trustedUntil <= now) continue
       firstUntil = Math.min(firstUntil, held.trustedUntil)
       if (held.trustedUntil - now <= goAlongBeforeMs) due.push(held)

@@ -8,6 +8,7 @@
 // A class, because a claim makes a thousand of them: with a closure for each verb they were most of what the client did.
 import type { Acking, Acks, Answer } from './acks.js'
 import { askFirst } from './asking-signal.js'
+import { nowhere } from './bag.js'
 import { type Connection, type Query, transactionQuery } from './driver.js'
 import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, LeaseGroup, Leases } from './lease.js'
@@ -44,8 +45,6 @@ type OnAnswer<Payload> = (control: MessageControl<Payload>, answer: Answer) => v
 
 /** What few messages need. */
 type Extras = {
-  headers?: Readonly<Record<string, unknown>>
-  latenessMs?: number
   verbs?: MessageParts['verbs']
   // Most handlers never ask for the signal, so it is made when one does.
   controller?: AbortController
@@ -54,49 +53,48 @@ type Extras = {
 
 /** One message in hand. Making it takes its lease into care. */
 export class MessageControl<Payload> implements Acking, Settling, MessageParts {
-  readonly payload: Payload
+  readonly id: string
+  readonly attempt: number
+  /** How careful to be with it: it has lapsed before, so often even that it is handled alone. */
+  readonly hasLapsed: boolean
+  readonly isSuspect: boolean
   trustedUntil = 0
   isSettling = false
   lost: LeaseLostError | undefined = undefined
   group: LeaseGroup | undefined = undefined
+  leasePlace = nowhere
+  runningPlace = nowhere
   settlement: Settlement | undefined = undefined
   /** How long its handler ran. */
   runMs = 0
   readonly #claim: ClaimContext
-  readonly #delivery: Delivery
+  /** Until the handler has it: what waits for its ack is small, because the garbage collector copies it. */
+  #message: ClaimedMessage<Payload> | undefined
   #onAnswer: ((control: never, answer: Answer) => void) | undefined = undefined
   #extras: Extras | undefined = undefined
 
   constructor(claim: ClaimContext, delivery: Delivery, payload: Payload) {
-    this.payload = payload
+    this.id = delivery.id
+    this.attempt = delivery.attempt
+    this.hasLapsed = delivery.lapses > 0
+    this.isSuspect = delivery.isSuspect
     this.#claim = claim
-    this.#delivery = delivery
+    this.#message = new ClaimedMessage(delivery, payload, this)
     claim.leases.hold(this, claim.sentAt, claim.isKept)
   }
 
-  get id(): string {
-    return this.#delivery.id
-  }
-  get attempt(): number {
-    return this.#delivery.attempt
-  }
   get queue(): string {
     return this.#claim.queue
   }
   get leaseMs(): number {
     return this.#claim.leaseMs
   }
-  /** How careful to be with it: it has lapsed before, so often even that it is handled alone. */
-  get hasLapsed(): boolean {
-    return this.#delivery.lapses > 0
-  }
-  get isSuspect(): boolean {
-    return this.#delivery.isSuspect
-  }
-
-  /** The message for the handler. Each is another one, with the same parts. */
-  toMessage(): Message<Payload> {
-    return new ClaimedMessage(this.#delivery, this.#claim.queue, this.payload, this)
+  /** The message for the handler; a control gives it away once. */
+  takeMessage(): Message<Payload> {
+    const message = this.#message
+    if (!message) throw new Error(`Message ${this.id} has its handler already.`)
+    this.#message = undefined
+    return message
   }
   /** Asks the handler to stop: aborts the signal. */
   abort(reason: unknown): void {
@@ -167,25 +165,12 @@ export class MessageControl<Payload> implements Acking, Settling, MessageParts {
 
   // --- what the message is made of
 
-  get headers(): Readonly<Record<string, unknown>> {
-    const { headers } = this.#delivery
-    const extras = (this.#extras ??= {})
-    return (extras.headers ??= headers === null ? {} : JSON.parse(headers))
-  }
-  get dueAtMs(): number {
-    return this.#delivery.dueAtMs
-  }
-  get enqueuedAtMs(): number {
-    return this.#delivery.enqueuedAtMs
-  }
   get leaseEndsAtMs(): number {
     return this.#claim.leaseEndsAtMs
   }
-  get latenessMs(): number {
-    // Counted from before the claim was sent, so never less than it was.
+  get nowMs(): number {
     const { polledAtMs, sentAt } = this.#claim
-    const extras = (this.#extras ??= {})
-    return (extras.latenessMs ??= polledAtMs + (performance.now() - sentAt) - this.dueAtMs)
+    return polledAtMs + (performance.now() - sentAt)
   }
   get signal(): AbortSignal {
     const extras = (this.#extras ??= {})

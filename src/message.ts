@@ -51,13 +51,20 @@ export type MessageVerbs = {
   deadLetter(reason: string, error?: unknown): Promise<void>
 }
 
-/** What makes the parts of a message that are made when they are asked for. */
-export type MessageParts = {
-  readonly headers: Readonly<Record<string, unknown>>
+/** What was enqueued, as it comes from the database. Instants in ms since 1970. */
+export type Enqueued = Pick<Message, 'id' | 'attempt' | 'priority' | 'failures' | 'lapses'> & {
+  /** JSON text; null: none. */
+  readonly headers: string | null
   readonly dueAtMs: number
   readonly enqueuedAtMs: number
+}
+
+/** What makes the parts of a message that belong to its claim, when they are asked for. */
+export type MessageParts = {
+  readonly queue: string
   readonly leaseEndsAtMs: number
-  readonly latenessMs: number
+  /** Now, by the clock of the database, counted from before the claim was sent: never less than it is. */
+  readonly nowMs: number
   readonly signal: AbortSignal
   readonly verbs: MessageVerbs & Pick<Message, 'extend' | 'in'>
 }
@@ -71,37 +78,37 @@ export class ClaimedMessage<Payload> implements Message<Payload> {
   readonly priority: number
   readonly failures: number
   readonly lapses: number
+  readonly #enqueued: Enqueued
   readonly #parts: MessageParts
+  #headers: Message['headers'] | undefined = undefined
+  #latenessMs: number | undefined = undefined
 
-  constructor(
-    { id, attempt, priority, failures, lapses }: PlainFields,
-    queue: string,
-    payload: Payload,
-    parts: MessageParts,
-  ) {
-    this.id = id
-    this.attempt = attempt
-    this.queue = queue
+  constructor(enqueued: Enqueued, payload: Payload, parts: MessageParts) {
+    this.id = enqueued.id
+    this.attempt = enqueued.attempt
+    this.queue = parts.queue
     this.payload = payload
-    this.priority = priority
-    this.failures = failures
-    this.lapses = lapses
+    this.priority = enqueued.priority
+    this.failures = enqueued.failures
+    this.lapses = enqueued.lapses
+    this.#enqueued = enqueued
     this.#parts = parts
   }
   get headers() {
-    return this.#parts.headers
+    const { headers } = this.#enqueued
+    return (this.#headers ??= headers === null ? {} : (JSON.parse(headers) as Message['headers']))
   }
   get dueAt() {
-    return dateOf(this.#parts.dueAtMs)
+    return dateOf(this.#enqueued.dueAtMs)
   }
   get enqueuedAt() {
-    return dateOf(this.#parts.enqueuedAtMs)
+    return dateOf(this.#enqueued.enqueuedAtMs)
   }
   get leaseEndsAt() {
     return dateOf(this.#parts.leaseEndsAtMs)
   }
   get latenessMs() {
-    return this.#parts.latenessMs
+    return (this.#latenessMs ??= this.#parts.nowMs - this.#enqueued.dueAtMs)
   }
   get signal() {
     return this.#parts.signal
@@ -149,5 +156,3 @@ export function errorText(error: unknown): string | null {
 function dateOf(ms: number): Date {
   return new Date(Math.floor(ms))
 }
-
-type PlainFields = Pick<Message, 'id' | 'attempt' | 'priority' | 'failures' | 'lapses'>

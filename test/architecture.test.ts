@@ -29,7 +29,7 @@ const layers = [
   ['statements-operate', 'statements-poll', 'events'],
   ['statements-settle', 'statements-produce'],
   ['text-form'],
-  ['driver', 'options', 'cut-off', 'echo', 'hint', 'asking-signal', 'turns', 'alarm'],
+  ['driver', 'options', 'cut-off', 'echo', 'hint', 'asking-signal', 'turns', 'alarm', 'bag'],
   ['database-errors'],
   ['errors'],
 ]

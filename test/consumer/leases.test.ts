@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { nowhere } from '../../src/bag.js'
 import { createLeases, type Held, type Leases } from '../../src/lease.js'
 import type { Outcome } from '../../src/statements-settle.js'
 
@@ -25,6 +26,7 @@ function hold(leases: Leases, id: string, leaseMs: number, options: { isKept?: b
     isSettling: false,
     lost: undefined,
     group: undefined,
+    leasePlace: nowhere,
     onLost: () => lostAt.push(performance.now()),
   }
   leases.hold(held, options.sentAt ?? performance.now(), options.isKept ?? true)

@@ -1,4 +1,5 @@
 import { expect, it, vi } from 'vitest'
+import { nowhere } from '../../src/bag.js'
 import { createLeases, type Held } from '../../src/lease.js'
 
 const lease = (id: string, leaseMs: number, onLost = () => {}): Held => ({
@@ -9,6 +10,7 @@ const lease = (id: string, leaseMs: number, onLost = () => {}): Held => ({
   isSettling: false,
   lost: undefined,
   group: undefined,
+  leasePlace: nowhere,
   onLost,
 })
 

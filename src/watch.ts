@@ -54,6 +54,8 @@ export type Turn = {
   readonly wokenFromSeconds: number | null
   /** Whether notifications are arriving. */
   readonly isListening: boolean
+  /** Neither answered nor failed. */
+  readonly isUnderWay: boolean
   answered(look: Look): void
   /** Gives the ms until the look is repeated. An error for which this seat ends is tried by the others at once. */
   failed(isTransient: boolean): number
@@ -148,6 +150,9 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
       hint: recall.hint,
       wokenFromSeconds: recall.wokenFrom,
       isListening: wakeups.isUp,
+      get isUnderWay() {
+        return underWay.has(no)
+      },
       answered(look) {
         underWay.delete(no)
         answeredAt = new Date()

@@ -112,6 +112,23 @@ it('promise 2: a look that hangs holds up nobody else for more than a moment', a
   await Promise.all(consumers.map((consumer) => consumer.stop({ deadline: '100ms' })))
 })
 
+it('promise 2: a lone consumer looks again on another connection where a look hangs', async () => {
+  const { name } = await client.queue<number>({ pollInterval: '1h' })
+  const process = counted()
+  const handled: number[] = []
+  const consumer = process.dueq.queue<number>(name).consume(({ payload }) => void handled.push(payload))
+  await settled(process)
+  for (const payload of [1, 2]) {
+    process.hangNext()
+    await client.dueq.queue<number>(name).enqueue(payload)
+    await expect.poll(process.isHanging).toBe(true)
+    await expect.poll(() => handled, { timeout: 10_000 }).toContain(payload)
+  }
+  await client.dueq.queue<number>(name).enqueue(3)
+  await expect.poll(() => handled, { timeout: 10_000 }).toEqual([1, 2, 3])
+  await consumer.stop({ deadline: '100ms' })
+})
+
 it('promise 2: whoever is paused, stopped or full hands the turn on: nothing waits for the poll interval', async () => {
   const { name } = await client.queue<number>({ pollInterval: '1h' })
   const process = counted()

@@ -812,6 +812,7 @@ declare
   v_found timestamptz;
   v_ahead timestamptz;
   v_next timestamptz;
+  v_known timestamptz;
 begin
   select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
          q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
@@ -1061,6 +1062,7 @@ begin
       v_hint[12] := least(greatest(2 * v_hint[12], 10000), v_poll_us);
       v_next := least(v_next, v_now + make_interval(secs => v_hint[12] / 1e6::double precision));
     elsif not v_is_settled then
+      v_known := v_next;
       v_next := v_now; -- what was claimed is no announcement, and nobody would be told of more; or it is made now
     end if;
     -- Before every sleep, also after a claim: who is told of one message after the other may have no look that finds none.
@@ -1068,10 +1070,8 @@ begin
        and coalesce(v_sleepers_until < v_now + 2 * v_poll_interval, true) then
       if _announce(v_queue_id, v_now + 4 * v_poll_interval) then
         v_hint[10] := date_part('epoch', v_now + 4 * v_poll_interval) * 1000000;
-      elsif v_hint[11] <> 1 then
-        v_next := v_now + interval '50 milliseconds';
       else
-        v_next := least(v_next, v_now + interval '50 milliseconds');
+        v_next := least(case when v_hint[11] = 0 then v_known else v_next end, v_now + interval '50 milliseconds');
       end if;
     end if;
   end if;

@@ -104,6 +104,35 @@ it('promise 6i: where the row of the queue is locked the look is repeated 50 ms 
   expect(await look()).toEqual({ ids: [], next: 0 })
 })
 
+it('promise 6i: what is known to be ready before that is not kept waiting by it', async () => {
+  const queue = await engine.queue()
+  const look = listener(queue)
+  const id = await engine.enqueue(queue, `delay => '20 milliseconds'`)
+  await other.begin()
+  await other.rows(`select dueq.create_queue($1, lease => '1 minute')`, [queue])
+  expect(await look()).toEqual({ ids: [], next: 20 })
+  await engine.travel('20 milliseconds')
+  expect((await look()).ids).toEqual([id])
+  await other.rollback()
+})
+
+it('promise 6i: nor does it lengthen the pause before the next look for open transactions', async () => {
+  const queue = await engine.queue()
+  const look = listener(queue)
+  await fallAsleep(look)
+  await engine.travel('21 seconds')
+  await look() // announces anew
+  await using third = await engine.session()
+  await third.begin()
+  await third.rows('select pg_current_xact_id()')
+  await engine.travel('11 seconds')
+  await other.begin()
+  await other.rows(`select dueq.create_queue($1, lease => '1 minute')`, [queue])
+  expect(await look()).toEqual({ ids: [], next: 10 })
+  await other.rollback()
+  await third.rollback()
+})
+
 it('promise 6i: while a transaction is open that may not know of it, looks are repeated, at growing distances', async () => {
   const queue = await engine.queue(`poll_interval => '100 milliseconds'`)
   const look = listener(queue)

@@ -292,6 +292,9 @@ CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL:
  SET lock_timeout TO '2s'
 AS $function$
 #variable_conflict use_column
+declare
+  v_queue queues;
+  v_now timestamptz := clock();
 begin
   if queue is null or queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$' then
     raise exception using errcode = 'DQ005',
@@ -321,7 +324,7 @@ begin
     coalesce(create_queue.backoff_base, least(interval '1 second', create_queue.backoff_max)),
     coalesce(create_queue.backoff_max, greatest(interval '15 minutes', create_queue.backoff_base)),
     coalesce(create_queue.poll_interval, '5 seconds'),
-    clock()
+    v_now
   )
   on conflict on constraint queues_name_key do nothing;
   if found then
@@ -340,8 +343,14 @@ begin
            coalesce(create_queue.max_attempts, q.max_attempts),
            coalesce(create_queue.backoff_base, q.backoff_base),
            coalesce(create_queue.backoff_max, q.backoff_max),
-           coalesce(create_queue.poll_interval, q.poll_interval));
-  return case when found then 'changed' else 'unchanged' end;
+           coalesce(create_queue.poll_interval, q.poll_interval))
+  returning q.* into v_queue;
+  if not found then
+    return 'unchanged';
+  elsif create_queue.poll_interval is not null then
+    perform _wake(v_queue, v_now, v_now);
+  end if;
+  return 'changed';
 exception
   when check_violation then
     perform _invalid('backoff_max', 'at least backoff_base', coalesce(backoff_max::text, 'the stored one'));

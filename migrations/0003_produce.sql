@@ -4,8 +4,9 @@
 -- raise 55P03, with nothing changed: a client that waited on would keep its connections from acks and extensions.
 
 -- create_queue: creates a queue, or changes the settings that are given (null leaves a setting as it is).
+-- A poll interval that changes is told to those who sleep: by it producers decide who must be woken.
 -- Changes: queues. Locks: the row of the queue, if it changes; it waits for a transaction that has changed it, also where it
--- then finds it unchanged. Returns: 'created', 'changed' or 'unchanged'.
+-- then finds it unchanged; see _wake. Returns: 'created', 'changed' or 'unchanged'.
 -- Raises: DQ002 for a setting out of range, DQ005 for a bad name, 55P03.
 create function create_queue(
   queue text,
@@ -20,6 +21,9 @@ set search_path from current
 set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
+declare
+  v_queue queues;
+  v_now timestamptz := clock();
 begin
   if queue is null or queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$' then
     raise exception using errcode = 'DQ005',
@@ -49,7 +53,7 @@ begin
     coalesce(create_queue.backoff_base, least(interval '1 second', create_queue.backoff_max)),
     coalesce(create_queue.backoff_max, greatest(interval '15 minutes', create_queue.backoff_base)),
     coalesce(create_queue.poll_interval, '5 seconds'),
-    clock()
+    v_now
   )
   on conflict on constraint queues_name_key do nothing;
   if found then
@@ -68,8 +72,14 @@ begin
            coalesce(create_queue.max_attempts, q.max_attempts),
            coalesce(create_queue.backoff_base, q.backoff_base),
            coalesce(create_queue.backoff_max, q.backoff_max),
-           coalesce(create_queue.poll_interval, q.poll_interval));
-  return case when found then 'changed' else 'unchanged' end;
+           coalesce(create_queue.poll_interval, q.poll_interval))
+  returning q.* into v_queue;
+  if not found then
+    return 'unchanged';
+  elsif create_queue.poll_interval is not null then
+    perform _wake(v_queue, v_now, v_now);
+  end if;
+  return 'changed';
 exception
   when check_violation then
     perform _invalid('backoff_max', 'at least backoff_base', coalesce(backoff_max::text, 'the stored one'));

@@ -56,6 +56,18 @@ it('promise 6a: it is sent when the transaction commits, and not when it rolls b
   expect(await notifications()).toEqual([])
 })
 
+it('promise 6b: a poll interval that changes is told to those who sleep, because producers go by it', async () => {
+  const queue = await sleeping(`poll_interval => '1 hour'`)
+  const change = (settings: string) => engine.rows(`select dueq.create_queue($1, ${settings})`, [queue])
+  await change(`poll_interval => '1 minute'`)
+  expect(await notifications()).toEqual([
+    `${queue} ${await engine.value('select extract(epoch from dueq.clock())::text')}`,
+  ])
+  await change(`poll_interval => '1 minute'`)
+  await change(`lease => '1 minute'`)
+  expect(await notifications()).toEqual([])
+})
+
 const arrays = `array['1', '2']::jsonb[]`
 
 it.each([

@@ -756,7 +756,7 @@ end
 $function$;
 comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
-CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1, hint text DEFAULT NULL::text, woken_from timestamp with time zone DEFAULT NULL::timestamp with time zone, listening boolean DEFAULT false, ack_ids bigint[] DEFAULT NULL::bigint[], ack_attempts integer[] DEFAULT NULL::integer[])
+CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1, hint text DEFAULT NULL::text, woken_from timestamp with time zone DEFAULT NULL::timestamp with time zone, listening boolean DEFAULT false, ack_ids bigint[] DEFAULT NULL::bigint[], ack_attempts integer[] DEFAULT NULL::integer[], sleep interval DEFAULT NULL::interval)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval, next_hint text, refused_acks text[], ready_since timestamp with time zone)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
@@ -789,6 +789,7 @@ declare
   v_max_attempts integer;
   v_poll_interval interval;
   v_poll_us bigint;
+  v_whole_us bigint;
   v_is_paused boolean;
   v_sleepers_until timestamptz;
   v_lease_ends_at timestamptz;
@@ -823,10 +824,11 @@ declare
   v_next timestamptz;
   v_known timestamptz;
 begin
-  select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
+  select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000,
+         date_part('epoch', greatest(least(q.poll_interval, sleep), interval '0')) * 1000000, q.paused_at is not null,
          q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
          case when isfinite(woken_from) then greatest(least(date_part('epoch', woken_from) * 1000000 - 50000, 4e18), 0) end -- 0: before 1970
-    into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_is_paused,
+    into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_whole_us, v_is_paused,
          v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
     from queues q
    where q.name = poll.queue;
@@ -881,7 +883,7 @@ begin
   end if;
 
   if v_is_hinted then
-    v_is_whole := v_us >= v_hint[3] + greatest(v_poll_us * 3 / 4, 20 * v_hint[4]);
+    v_is_whole := v_us >= v_hint[3] + greatest(v_whole_us * 3 / 4, 20 * v_hint[4]);
     v_is_wide := v_is_whole or v_us >= v_hint[5];
     v_is_searching := v_is_whole or v_us >= v_hint[8]
       and (v_us >= v_hint[7] or v_us >= v_hint[6] and v_hint[6] > 0 or woken_from is not null or not v_is_settled and listening);
@@ -1059,7 +1061,7 @@ begin
     end if;
     if v_is_hinted then
       -- What is remembered, and when everything is to be looked at.
-      v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_poll_us, 20 * v_hint[4]),
+      v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_whole_us, 20 * v_hint[4]),
                                                  case when v_hint[6] > v_us then v_hint[6] end) / 1e6::double precision));
     end if;
   elsif woken_from is not null or v_is_searching then
@@ -1090,7 +1092,7 @@ begin
     v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz;
 end
 $function$;
-comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[]) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
+comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[],interval) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';
 
 CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_leased boolean DEFAULT false)
  RETURNS bigint

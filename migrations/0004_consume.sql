@@ -167,6 +167,8 @@ $$;
 -- A look that claims nothing moves that on, and what was enqueued by transactions that could not know of it is looked for
 -- until all of them are over: those that had begun to write by the first look after the announcement.
 --
+-- `sleep`: the caller sleeps no longer than that, less than a poll interval. Whole looks come as often as it does.
+--
 -- Changes: messages; dead_letters for lapsed messages without budget, at most `max` of them; queues.sleepers_until.
 -- Locks: the rows it acks and claims; where one of these has lapsed, or they are large, all that it looked at; for
 -- an announcement the row of the queue. It waits a millisecond at most for any of them.
@@ -184,7 +186,8 @@ create function poll(
   woken_from timestamptz default null,
   listening boolean default false,
   ack_ids bigint[] default null,
-  ack_attempts integer[] default null
+  ack_attempts integer[] default null,
+  sleep interval default null
 ) returns table (
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer, is_suspect boolean,
@@ -222,6 +225,7 @@ declare
   v_max_attempts integer;
   v_poll_interval interval;
   v_poll_us bigint;
+  v_whole_us bigint;
   v_is_paused boolean;
   v_sleepers_until timestamptz;
   v_lease_ends_at timestamptz;
@@ -256,10 +260,11 @@ declare
   v_next timestamptz;
   v_known timestamptz;
 begin
-  select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000, q.paused_at is not null,
+  select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000,
+         date_part('epoch', greatest(least(q.poll_interval, sleep), interval '0')) * 1000000, q.paused_at is not null,
          q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
          case when isfinite(woken_from) then greatest(least(date_part('epoch', woken_from) * 1000000 - 50000, 4e18), 0) end -- 0: before 1970
-    into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_is_paused,
+    into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_whole_us, v_is_paused,
          v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
     from queues q
    where q.name = poll.queue;
@@ -314,7 +319,7 @@ begin
   end if;
 
   if v_is_hinted then
-    v_is_whole := v_us >= v_hint[3] + greatest(v_poll_us * 3 / 4, 20 * v_hint[4]);
+    v_is_whole := v_us >= v_hint[3] + greatest(v_whole_us * 3 / 4, 20 * v_hint[4]);
     v_is_wide := v_is_whole or v_us >= v_hint[5];
     v_is_searching := v_is_whole or v_us >= v_hint[8]
       and (v_us >= v_hint[7] or v_us >= v_hint[6] and v_hint[6] > 0 or woken_from is not null or not v_is_settled and listening);
@@ -492,7 +497,7 @@ begin
     end if;
     if v_is_hinted then
       -- What is remembered, and when everything is to be looked at.
-      v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_poll_us, 20 * v_hint[4]),
+      v_next := least(v_next, to_timestamp(least(v_hint[3] + greatest(v_whole_us, 20 * v_hint[4]),
                                                  case when v_hint[6] > v_us then v_hint[6] end) / 1e6::double precision));
     end if;
   elsif woken_from is not null or v_is_searching then

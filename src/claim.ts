@@ -39,9 +39,9 @@ export async function claim<Payload>(
   const { statements, query, urgent, emit } = client
   const sentAt = performance.now()
   const ride = client.acks.board()
-  const { hint, wokenFromSeconds, isListening } = turn ?? {}
+  const { hint, wokenFromSeconds, isListening, sleepMs } = turn ?? {}
   const consumer = client.name
-  const asked = { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, acks: ride }
+  const asked = { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, sleepMs, acks: ride }
   let polled: Polled
   try {
     // The leases of what rides run on: it goes before what has none, like acks by themselves.

@@ -7,7 +7,7 @@ export type ConsumeOptions = {
   readonly concurrency?: number
   /** How long a message is held between extensions, 1s to 12h. @default the lease of the queue */
   readonly lease?: Duration
-  /** The longest sleep between looks, 100ms to 1h; the stored poll interval of the queue is an upper bound. @default the stored one */
+  /** The longest sleep between looks, and so what a lost notification may cost, 100ms to 1h; the stored poll interval of the queue is an upper bound. @default the stored one */
   readonly pollInterval?: Duration
   /** At most this many messages are claimed ahead of free handlers, 0 to 2000; slow handlers get fewer. @default 2000 */
   readonly prefetch?: number
@@ -24,7 +24,10 @@ export function checkConsume(handler: unknown, options: ConsumeOptions) {
   return {
     concurrency: wholeNumber('concurrency', options.concurrency ?? 10, 1, 10_000),
     leaseMs: options.lease === undefined ? undefined : durationMs('lease', options.lease, { min: '1s', max: '12h' }),
-    pollMs: durationMs('pollInterval', options.pollInterval ?? '1h', { min: '100ms', max: '1h' }),
+    pollMs:
+      options.pollInterval === undefined
+        ? Number.POSITIVE_INFINITY
+        : durationMs('pollInterval', options.pollInterval, { min: '100ms', max: '1h' }),
     prefetch: wholeNumber('prefetch', options.prefetch ?? 2000, 0, 2000),
   }
 }

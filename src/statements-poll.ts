@@ -62,6 +62,8 @@ export type Poll = {
   readonly wokenFromSeconds?: number | null
   /** Whoever polls listens, wants to be woken, and obeys `nextReadyAtMs`. */
   readonly isListening?: boolean
+  /** Whoever polls sleeps no longer than that, less than the poll interval of the queue. */
+  readonly sleepMs?: number | undefined
   /** What was handled, acked in the same transaction before the claim. */
   readonly acks?: Acks
 }
@@ -97,11 +99,11 @@ export function pollStatement(schema: string) {
   const fewHave = `pg_catalog.concat_ws(' ', p.attempt, p.priority, p.failures, p.lapses, p.is_suspect::integer, ${micros('p.ready_since')})`
   const lastRow = `pg_catalog.json_build_array(${micros('p.lease_ends_at')}, ${micros('p.polled_at')}, ${micros('p.next_ready_at')}, extract(epoch from p.poll_interval), p.next_hint, p.refused_acks)::text`
   const rest = `case when p.id is null then ${lastRow} when p.attempt <> 1 or p.priority <> 0 or p.failures <> 0 or p.ready_since <> p.due_at then ${fewHave} end`
-  const pollText = `select p.id::text, p.payload::text, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, p.headers::text, ${rest} as rest from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[]) as p`
+  const pollText = `select p.id::text, p.payload::text, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, p.headers::text, ${rest} as rest from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[], sleep => $11::text::interval) as p`
   return {
     /** `onLate` gets what came after the deadline, when nobody waits for it any more. */
     async poll(query: Query, queue: string, poll: Poll, onLate: (late: Polled) => void): Promise<Polled> {
-      const { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, acks } = poll
+      const { max, leaseMs, consumer, handlers, hint, wokenFromSeconds, isListening, sleepMs, acks } = poll
       const params = [
         queue,
         String(max),
@@ -113,6 +115,7 @@ export function pollStatement(schema: string) {
         String(isListening ?? false),
         acks ? `{${acks.ids.join()}}` : null,
         acks ? `{${acks.attempts.join()}}` : null,
+        interval(sleepMs),
       ]
       return polled(await query(pollText, params, (rows) => onLate(polled(rows))))
     },

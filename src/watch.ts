@@ -24,7 +24,7 @@ export type Watches = {
 }
 
 export type SeatOptions = {
-  /** Shortens the stored poll interval while this seat waits, in ms. */
+  /** Shortens the stored poll interval while this seat waits, in ms; Infinity: it does not. */
   readonly pollMs: number
   /** Called when a waiting seat should ask for its turn. */
   readonly onTurn: () => void
@@ -54,6 +54,8 @@ export type Turn = {
   readonly wokenFromSeconds: number | null
   /** Whether notifications are arriving. */
   readonly isListening: boolean
+  /** The shortest poll interval of those who wait; undefined: the stored one. */
+  readonly sleepMs: number | undefined
   /** Neither answered nor failed. */
   readonly isUnderWay: boolean
   answered(look: Look): void
@@ -141,6 +143,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
   }
 
   const begin = (seat: SeatOptions): Turn => {
+    const sleepMs = Math.min(seat.pollMs, polls.shortest)
     waitNoMore(seat)
     const no = agenda.begin()
     underWay.set(no, performance.now())
@@ -150,6 +153,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
       hint: recall.hint,
       wokenFromSeconds: recall.wokenFrom,
       isListening: wakeups.isUp,
+      sleepMs: Number.isFinite(sleepMs) ? sleepMs : undefined,
       get isUnderWay() {
         return underWay.has(no)
       },

@@ -13,7 +13,12 @@ beforeAll(async () => {
 })
 afterAll(() => engine.close())
 
-type Asked = { readonly max?: number; readonly listening?: boolean; readonly wokenFrom?: string | null }
+type Asked = {
+  readonly max?: number
+  readonly sleep?: string | null
+  readonly listening?: boolean
+  readonly wokenFrom?: string | null
+}
 
 /** Polls of one consumer, each with the hint of the last. */
 class Looks {
@@ -26,11 +31,11 @@ class Looks {
     this.queue = queue
   }
 
-  async look({ max = 10, listening = false, wokenFrom = null }: Asked = {}): Promise<readonly string[]> {
+  async look({ max = 10, sleep = null, listening = false, wokenFrom = null }: Asked = {}): Promise<readonly string[]> {
     const rows = await engine.rows<{ id: string | null; hint: string; next: number | null }>(
       `select id, next_hint as hint, (extract(epoch from next_ready_at - polled_at) * 1000)::float8 as next
-         from dueq.poll($1, $2, hint => $3, listening => $4, woken_from => $5) order by priority, ready_since, id`,
-      [this.queue, max, this.hint, listening, wokenFrom],
+         from dueq.poll($1, $2, hint => $3, listening => $4, woken_from => $5, sleep => $6) order by priority, ready_since, id`,
+      [this.queue, max, this.hint, listening, wokenFrom, sleep],
     )
     const last = rows.find(({ id }) => id === null)!
     this.hint = last.hint
@@ -85,6 +90,20 @@ it('promise 6h: a message whose transaction commits 5 s after its insert, and te
   }
   expect(hidden, 'looks that the hint kept short').toBeGreaterThan(0)
   expect(await engine.value(`select leased_by is not null from dueq.message_states where id = $1`, [id])).toBe(true)
+})
+
+it('promise 6h: for whoever sleeps shorter than the poll interval the bound is its own sleep', async () => {
+  const looks = await warm(`poll_interval => '1 hour'`)
+  const sleep = '3 seconds'
+  await looks.look({ sleep })
+  const { id } = await enqueueOpen(looks.queue)
+  await engine.travel('2 seconds')
+  await looks.look({ sleep })
+  expect(looks.next).toBeLessThanOrEqual(3_000)
+  await other.commit()
+  await engine.travel('1 second')
+  expect(await looks.look({ sleep: null })).toEqual([])
+  expect(await looks.look({ sleep })).toEqual([id])
 })
 
 it('promise 6h: whoever sleeps is told to look at everything within a poll interval of the last such look', async () => {

@@ -201,6 +201,30 @@ it('promise 6h: a message that was ready and locked by somebody else is found wi
   expect(await looks.look()).toEqual([id])
 })
 
+it.each(['rolls back', 'crashes with a lease shorter than the poll interval'])(
+  'promise 6h: a message that another session was claiming during a near look is found within a poll interval where that %s',
+  async (end) => {
+    const looks = await warm(`poll_interval => '5 seconds'`)
+    while (looks.hint!.split(',')[10] !== '1') await looks.look({ listening: true })
+    const id = await engine.enqueue(looks.queue)
+    await other.begin()
+    await other.rows(`select id from dueq.dequeue($1, lease => '1 second')`, [looks.queue])
+    const wokenFrom = await now()
+    await engine.travel('200 milliseconds')
+    expect(await looks.look({ listening: true, wokenFrom })).toEqual([])
+    await (end === 'rolls back' ? other.rollback() : other.commit())
+    let sleptMs = 0
+    const found: string[] = []
+    while (found.length === 0 && sleptMs <= 5_000) {
+      sleptMs += looks.next!
+      await engine.travel(`${looks.next} milliseconds`)
+      found.push(...(await looks.look({ listening: true })))
+    }
+    expect(found).toEqual([id])
+    expect(sleptMs).toBeLessThanOrEqual(5_000)
+  },
+)
+
 it('promise 6h: nothing between the messages of full claims is passed over', async () => {
   const looks = await warm()
   const { id } = await enqueueOpen(looks.queue)

@@ -72,6 +72,7 @@ export async function claim<Payload>(
     statements,
     acks: client.acks,
     returns: client.returns,
+    pending: client.pending,
     onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
   }
 

@@ -5,6 +5,7 @@ import type { Enqueuer } from './enqueuer.js'
 import type { Emit } from './events.js'
 import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
+import type { Pending } from './pending.js'
 import type { Returns } from './returns.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
@@ -32,6 +33,8 @@ export type Client = {
   readonly acks: Acks
   /** Nacks and releases in batches. */
   readonly returns: Returns
+  /** Settles under way, to be waited for on close. */
+  readonly pending: Pending
   /** Queues whose declared settings were compared with the stored ones. */
   readonly compared: Set<string>
   /** Consumers and waiting dequeues, to be stopped on close. */

@@ -16,6 +16,7 @@ import { createEmitter } from './events.js'
 import { createLeases } from './lease.js'
 import { listenSource } from './listen-source.js'
 import { type Duration, durationMs, type Instant, instantText, knownOptions, messageId, schemaName } from './options.js'
+import { createPending } from './pending.js'
 import { openPool } from './pool.js'
 import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
 import { createReturns } from './returns.js'
@@ -104,6 +105,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     emit,
     acks: createAcks(urgent, statements),
     returns: createReturns(urgent, statements),
+    pending: createPending(),
     isHeard: given.onEvent !== undefined,
     compared: new Set(),
     open,
@@ -183,7 +185,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   const close = async (stop: StopOptions): Promise<StopReport> => {
     const deadline = performance.now() + checkStop('close', stop).deadlineMs
     const reports = await Promise.all([...open].map((consumer) => consumer.stop(stop)))
-    await client.returns.flush(deadline)
+    await client.pending.flush(deadline)
     client.watches.close()
     await client.wakeups.close()
     client.leases.close()

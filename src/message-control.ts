@@ -14,6 +14,7 @@ import { DueqError, type LeaseLostError } from './errors.js'
 import type { Held, LeaseGroup, Leases } from './lease.js'
 import { ClaimedMessage, type Message, type MessageParts, type MessageVerbs } from './message.js'
 import { type Duration, durationMs } from './options.js'
+import type { Pending } from './pending.js'
 import type { Returns } from './returns.js'
 import type { Statements } from './statements.js'
 import type { Delivery } from './statements-poll.js'
@@ -35,6 +36,7 @@ export type ClaimContext = {
   readonly statements: Statements
   readonly acks: Acks
   readonly returns: Returns
+  readonly pending: Pending
   readonly onLost: (control: Held, error: LeaseLostError) => void
 }
 

@@ -22,8 +22,6 @@ export type Returns = {
   nack(held: Held, error: string | null, delayMs: number | undefined): Promise<'retry' | 'dead' | null>
   /** False where the lease is lost. */
   release(held: Held, delayMs: number | undefined): Promise<boolean>
-  /** Waits until everything called so far is answered, at most until the deadline by `performance.now()`. */
-  flush(deadline: number): Promise<void>
 }
 
 /** Bounds what one statement locks and how long it runs: 12 ms of the server. */
@@ -31,33 +29,18 @@ const maxBatch = 500
 
 /** Makes the batches of a process. */
 export function createReturns(query: Query, statements: Statements): Returns {
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(answer: Promise<T>): Promise<T> => {
-    const done = (): void => void pending.delete(entry)
-    const entry: Promise<void> = answer.then(done, done)
-    pending.add(entry)
-    return answer
-  }
   const nack = batched<Nacking, 'retry' | 'dead'>((items) => statements.nackMany(query, items))
   const release = batched<Returning, 'released'>((items) => statements.releaseMany(query, items), 'released')
 
   return {
     async nack(held, error, delayMs) {
       const { id, attempt } = held
-      const said = await tracked(untilFree(held, 'nacked', () => nack({ id, attempt, error, delayMs })))
+      const said = await untilFree(held, 'nacked', () => nack({ id, attempt, error, delayMs }))
       return said === 'lost' ? null : said
     },
     async release(held, delayMs) {
       const { id, attempt } = held
-      return (await tracked(untilFree(held, 'released', () => release({ id, attempt, delayMs })))) === 'released'
-    },
-    async flush(deadline) {
-      let timer: NodeJS.Timeout | undefined
-      const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, Math.max(0, deadline - performance.now()))
-      })
-      await Promise.race([Promise.all(pending), late])
-      clearTimeout(timer)
+      return (await untilFree(held, 'released', () => release({ id, attempt, delayMs }))) === 'released'
     },
   }
 }

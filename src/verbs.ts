@@ -5,6 +5,7 @@ import { DueqError } from './errors.js'
 import type { Held } from './lease.js'
 import { errorText, type MessageVerbs } from './message.js'
 import { type Duration, describe, durationMs, knownOptions } from './options.js'
+import type { Pending } from './pending.js'
 import type { Returns } from './returns.js'
 import type { Statements } from './statements.js'
 
@@ -23,15 +24,23 @@ export type Settling = Held & {
 /** Makes the verbs of a message. */
 export function createVerbs(
   control: Settling,
-  { statements, returns }: { readonly statements: Statements; readonly returns: Returns },
+  {
+    statements,
+    returns,
+    pending,
+  }: { readonly statements: Statements; readonly returns: Returns; readonly pending: Pending },
   query: Query,
   isInTransaction: boolean,
 ): MessageVerbs {
   const { id, attempt } = control
+  const settle = <T>(as: Settlement['as'], send: () => Promise<T | null | false>): Promise<T> => {
+    const answer = control.settle({ as, isInTransaction }, send)
+    return isInTransaction ? answer : pending.tracked(answer)
+  }
   return {
     async ack() {
       const send = isInTransaction ? () => statements.ack(query, id, attempt) : () => control.ack()
-      await control.settle({ as: 'acked', isInTransaction }, send)
+      await settle('acked', send)
     },
     async nack(error, options) {
       const delayMs = delayOf('nack', options)
@@ -39,7 +48,7 @@ export function createVerbs(
         isInTransaction
           ? statements.nack(query, id, attempt, errorText(error), delayMs)
           : returns.nack(control, errorText(error), delayMs)
-      const result = await control.settle({ as: 'retry', isInTransaction }, send)
+      const result = await settle('retry', send)
       if (result === 'dead') control.settlement = { as: 'dead', isInTransaction }
       return result
     },
@@ -47,13 +56,13 @@ export function createVerbs(
       const delayMs = delayOf('release', options)
       const send = () =>
         isInTransaction ? statements.release(query, id, attempt, delayMs) : returns.release(control, delayMs)
-      await control.settle({ as: 'released', isInTransaction }, send)
+      await settle('released', send)
     },
     async deadLetter(reason, error) {
       if (typeof reason !== 'string')
         throw new DueqError('option.invalid', `Expected \`reason\` to be a text, got ${describe(reason)}.`)
       const send = () => statements.deadLetter(query, id, attempt, reason, errorText(error))
-      await control.settle({ as: 'dead', isInTransaction }, send)
+      await settle('dead', send)
     },
   }
 }

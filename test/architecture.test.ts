@@ -22,7 +22,7 @@ const layers = [
   ['listener'],
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
-  ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'roll-call'],
+  ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'roll-call', 'pending'],
   ['definition', 'json', 'payload-schema'],
   ['statements'],
   ['statements-doctor'],

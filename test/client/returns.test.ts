@@ -164,6 +164,35 @@ it('promise 3: close() sends what was called before it', async () => {
   expect(new Set(await statesOf(messages))).toEqual(new Set(['delayed', 'ready']))
 })
 
+it('promise 3: close() waits for every settle that was called before it, also where nobody awaits it', async () => {
+  const dueq = test.anotherByUrl({ url: test.url, max: 2 })
+  const messages = await claimed(dueq, 6)
+  await using stranger = await openSession()
+  await stranger.begin()
+  const ids = messages.map(({ id }) => id)
+  await stranger.query(`select from ${test.schema}.messages where id = any($1) for update`, [ids.slice(0, 2)])
+  for (const message of messages.filter((_, i) => i !== 1)) void message.ack().catch(() => {})
+  void messages[1]!.deadLetter('broken').catch(() => {})
+  await expect.poll(() => statesOf(messages)).toEqual(['leased', 'leased'])
+  const closing = dueq.close()
+  await stranger.rollback()
+  await closing
+  expect(await statesOf(messages)).toEqual([])
+})
+
+it('close() gives up at its deadline what is not answered until then', async () => {
+  const dueq = test.anotherByUrl({ url: test.url })
+  const [message] = await claimed(dueq, 1)
+  await using stranger = await openSession()
+  await stranger.begin()
+  await stranger.query(`select from ${test.schema}.messages where id = $1 for update`, [message!.id])
+  const acking = message!.ack().catch(() => {})
+  await dueq.close({ deadline: '50ms' })
+  await acking
+  await stranger.rollback()
+  expect(await statesOf([message!])).toEqual(['leased'])
+})
+
 it('promise 3i: with every connection busy and hundreds of statements waiting for one, an extension and a settle are next', async () => {
   const dueq = test.anotherByUrl({ url: test.url, max: 1 })
   const [kept, failed] = await claimed(dueq, 2)

@@ -1317,11 +1317,11 @@ AS $function$
 declare
   v_now timestamptz := clock();
 begin
-  if ago is null or extract(epoch from ago) not between 0 and 86400 then
-    perform _invalid('ago', 'from 0 to 1 day', ago::text);
+  if ago is null or extract(epoch from ago) not between -3600 and 86400 then
+    perform _invalid('ago', 'from -1 hour to 1 day', ago::text);
   end if;
   perform case when q.sleepers_until > v_now or ago > interval '50 milliseconds'
-               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds', v_now) end
+               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds' * (ago >= interval '0')::integer, v_now) end
      from queues q
     where q.name = wake.queue;
   if not found then

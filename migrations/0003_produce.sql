@@ -399,9 +399,9 @@ $$;
 
 comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
--- wake: wakes consumers for messages that were enqueued with wake => false and were due at once, the first of them `ago`.
--- It names an instant 50 ms before that, for the way of this statement; what is to be told is decided without that margin,
--- or it would always look like a return to an old place (see _wake).
+-- wake: wakes consumers for messages that were enqueued with wake => false, the first of them due so long `ago`; a negative
+-- `ago` is a time to come. Of what is due already it names an instant 50 ms before that, for the way of this statement; what is
+-- to be told is decided without that margin, or it would always look like a return to an old place (see _wake).
 -- Changes: nothing. Locks: see _wake. Raises: DQ001, DQ002.
 create function wake(queue text, ago interval default '0') returns void
 language plpgsql volatile
@@ -410,11 +410,11 @@ as $$
 declare
   v_now timestamptz := clock();
 begin
-  if ago is null or extract(epoch from ago) not between 0 and 86400 then
-    perform _invalid('ago', 'from 0 to 1 day', ago::text);
+  if ago is null or extract(epoch from ago) not between -3600 and 86400 then
+    perform _invalid('ago', 'from -1 hour to 1 day', ago::text);
   end if;
   perform case when q.sleepers_until > v_now or ago > interval '50 milliseconds'
-               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds', v_now) end
+               then _wake(q, v_now - _exactly(ago) - interval '50 milliseconds' * (ago >= interval '0')::integer, v_now) end
      from queues q
     where q.name = wake.queue;
   if not found then

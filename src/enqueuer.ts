@@ -27,7 +27,7 @@ export function plainEnqueuer(query: Query, statements: Statements): Enqueuer {
 export type Sender = {
   one(queue: string, message: Enqueueing, isWaking: boolean, deadline?: number): Promise<Enqueued>
   many(queue: string, messages: readonly Enqueueing[], isWaking: boolean, deadline?: number): Promise<Enqueued[]>
-  /** For messages that were due when they were sent, the first of them `agoMs` ago. */
+  /** For messages of which the first was due `agoMs` ago; below 0: will be. */
   wake(queue: string, agoMs: number): Promise<void>
 }
 

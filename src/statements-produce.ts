@@ -64,7 +64,7 @@ export function produceStatements(schema: string) {
       return rows.map(enqueued)
     },
 
-    /** Wakes consumers for messages that were due when they were enqueued, the first of them `agoMs` ago. */
+    /** Wakes consumers for messages that were enqueued without, the first of them due `agoMs` ago; below 0: will be. */
     async wake(query: Query, queue: string, agoMs: number): Promise<void> {
       await query(`select ${f}wake(queue => $1::text, ago => $2::text::interval)::text`, [queue, interval(agoMs)])
     },

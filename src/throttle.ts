@@ -6,9 +6,11 @@
 //   message -- token, none under way --> with a notification, which speaks for those that were held back and are committed
 //      `------ none -------------------> without; answered --> held back -- nobody spoke for it, token --> a statement `wake`
 //
-// Invariants: what was held back is told of within a few milliseconds of its answer, be its outcome unknown. A process that dies
-// before that loses a hint, and the poll interval finds the message. What is due later is left to the database, which
-// notifies for nothing that a sleeper finds by itself.
+// Invariants: what was held back is told of within a few milliseconds of its answer, be its outcome unknown; within 50 ms what is
+// due 200 ms later or more. A process that dies before that loses a hint, and the poll interval finds the message. A
+// notification speaks for what is due no sooner than the instant that it names, and is committed by then: there a sleeper looks,
+// and finds what comes next. What is due at an instant (`at`), by a clock that is not ours, is left to the database; so is what is
+// due after the longest poll interval, of which it tells nobody.
 import type { Enqueuer, Sender } from './enqueuer.js'
 import { isDueqError } from './errors.js'
 import type { Enqueueing } from './statements-produce.js'
@@ -17,9 +19,14 @@ import type { Enqueueing } from './statements-produce.js'
 const shortestMs = 3
 const longestMs = 50
 const intervalOf = (commitMs: number): number => Math.min(Math.max((commitMs - 1) * 8, shortestMs), longestMs)
+/** What is due so much later, in ms, can wait for others of its kind: one notification in the longest interval. */
+const laterMs = 200
+/** The longest poll interval, in ms. */
+const longestPollMs = 3_600_000
 /** So many without a pause, after a long one. */
 const burst = 3
-/** For how long a `wake` that fails is repeated: by then consumers have looked by themselves. */
+/** A `wake` that fails is repeated after so long, and for so long, in ms: by then consumers have looked by themselves. */
+const retryMs = 100
 const giveUpMs = 5_000
 /** The look that a notification sets off begins 50 ms before the last one: with room for the way, what is older it may miss. */
 const spokenForMs = 40
@@ -38,11 +45,16 @@ type Bucket = {
   intervalMs: number
   /** When the statement that notifies was sent, while one is under way. One that takes long holds nobody up. */
   underWaySince: number | undefined
-  /** When the first message was sent that nobody was told of. */
+  /** When the first is due of the messages that nobody was told of. */
   heldSince: number | undefined
   /** The same of what took so long that looks may have passed it: for that only a `wake` speaks, which names its instant. */
   lateSince: number | undefined
+  /** When somebody was last told of something. */
+  toldAt: number
+  /** Since when `wake` fails. */
+  failingSince: number | undefined
   timer: NodeJS.Timeout | undefined
+  timerAt: number
 }
 
 /** Throttles the notifications of a client. */
@@ -62,41 +74,55 @@ export function throttleWakes(sender: Sender): Throttle {
       underWaySince: undefined,
       heldSince: undefined,
       lateSince: undefined,
+      toldAt: Number.NEGATIVE_INFINITY,
+      failingSince: undefined,
       timer: undefined,
+      timerAt: Number.POSITIVE_INFINITY,
     }
     buckets.set(queue, bucket)
     return bucket
   }
-  const hold = (bucket: Bucket, since: number, pauseMs?: number): void => {
+  /** `since`: when the first of what is held back is due. */
+  const hold = (bucket: Bucket, since: number, isUrgent = since - performance.now() < laterMs): void => {
     if (isClosed) return
-    if (performance.now() - since > spokenForMs) bucket.lateSince = Math.min(bucket.lateSince ?? since, since)
+    const now = performance.now()
+    if (now - since > spokenForMs) bucket.lateSince = Math.min(bucket.lateSince ?? since, since)
     else bucket.heldSince = Math.min(bucket.heldSince ?? since, since)
-    const nextMs = Math.max((1 - bucket.tokens) * bucket.intervalMs, shortestMs)
-    bucket.timer ??= setTimeout(tell, pauseMs ?? nextMs, bucket)
+    const tellAt = now + (bucket.failingSince !== undefined ? retryMs : isUrgent ? toNextToken(bucket) : longestMs)
+    if (bucket.timer && bucket.timerAt <= tellAt) return
+    clearTimeout(bucket.timer)
+    bucket.timer = setTimeout(tell, tellAt - now, bucket)
+    bucket.timerAt = tellAt
   }
   const tell = async (bucket: Bucket): Promise<void> => {
     bucket.timer = undefined
     const since = earliest(bucket)
     if (since === undefined) return
     const startedAt = takeToken(bucket)
-    if (startedAt === undefined) return hold(bucket, since)
+    if (startedAt === undefined) return hold(bucket, since, true)
     bucket.heldSince = bucket.lateSince = undefined
-    const agoMs = performance.now() - since
     try {
-      await sender.wake(bucket.queue, agoMs)
+      await sender.wake(bucket.queue, startedAt - since)
+      bucket.failingSince = undefined
     } catch {
-      if (agoMs < giveUpMs) hold(bucket, since, 100)
+      bucket.failingSince ??= startedAt
+      if (startedAt - bucket.failingSince < giveUpMs) hold(bucket, since)
+      else bucket.failingSince = undefined
     } finally {
       answered(bucket, startedAt)
     }
   }
-  const send = <T>(queue: string, run: (isWaking: boolean) => Promise<T>): Promise<T> => {
+  const send = <T>(queue: string, delayMs: number, run: (isWaking: boolean) => Promise<T>): Promise<T> => {
     const bucket = bucketOf(queue)
     const sentAt = performance.now()
-    const startedAt = takeToken(bucket)
+    const dueAt = sentAt + delayMs
+    const isToWait = delayMs >= laterMs && (bucket.timer !== undefined || sentAt - bucket.toldAt < longestMs)
+    const startedAt = isToWait ? undefined : takeToken(bucket)
     const isWaking = startedAt !== undefined
-    const since = isWaking ? bucket.heldSince : sentAt
-    if (isWaking) bucket.heldSince = undefined
+    const { heldSince } = bucket
+    const speaksForHeld = isWaking && heldSince !== undefined && dueAt <= Math.max(heldSince, sentAt)
+    if (speaksForHeld) bucket.heldSince = undefined
+    const since = isWaking ? (speaksForHeld ? heldSince : undefined) : dueAt
     const answer = run(isWaking)
     const failed = (error: unknown): void => {
       if (isWaking) answered(bucket, startedAt)
@@ -105,20 +131,24 @@ export function throttleWakes(sender: Sender): Throttle {
     }
     answer.then(() => {
       if (isWaking) answered(bucket, startedAt)
-      else hold(bucket, sentAt)
+      else hold(bucket, dueAt)
     }, failed)
     return answer
   }
 
   return {
-    one: (queue, message, deadline) =>
-      isDueNow(message) && message.dedupKey === undefined
-        ? send(queue, (isWaking) => sender.one(queue, message, isWaking, deadline))
-        : sender.one(queue, message, true, deadline),
-    many: (queue, messages, deadline) =>
-      messages.some(isDueNow) && !messages.some(({ at }) => at !== undefined)
-        ? send(queue, (isWaking) => sender.many(queue, messages, isWaking, deadline))
-        : sender.many(queue, messages, true, deadline),
+    one(queue, message, deadline) {
+      const delayMs = message.dedupKey === undefined ? firstDelayMs([message]) : undefined
+      return delayMs === undefined
+        ? sender.one(queue, message, true, deadline)
+        : send(queue, delayMs, (isWaking) => sender.one(queue, message, isWaking, deadline))
+    },
+    many(queue, messages, deadline) {
+      const delayMs = firstDelayMs(messages)
+      return delayMs === undefined
+        ? sender.many(queue, messages, true, deadline)
+        : send(queue, delayMs, (isWaking) => sender.many(queue, messages, isWaking, deadline))
+    },
     async close() {
       isClosed = true
       const held = [...buckets.values()].filter((bucket) => earliest(bucket) !== undefined)
@@ -138,12 +168,23 @@ export function throttleWakes(sender: Sender): Throttle {
 
 // --- internal ---
 
-function isDueNow({ delayMs, at }: Enqueueing): boolean {
-  return delayMs === undefined && at === undefined
+/** After how many ms the first is due; undefined: left to the database. */
+function firstDelayMs(messages: readonly Enqueueing[]): number | undefined {
+  let first = longestPollMs
+  for (const { delayMs = 0, at } of messages) {
+    if (at !== undefined) return undefined
+    first = Math.min(first, delayMs)
+  }
+  return first < longestPollMs ? first : undefined
 }
 
 function earliest({ heldSince, lateSince }: Bucket): number | undefined {
   return heldSince === undefined || lateSince === undefined ? (heldSince ?? lateSince) : Math.min(heldSince, lateSince)
+}
+
+/** How long to wait for a token, in ms. */
+function toNextToken({ tokens, intervalMs }: Bucket): number {
+  return Math.max((1 - tokens) * intervalMs, shortestMs)
 }
 
 /** Takes a token, for a statement that is sent now: at the instant that it gives. */
@@ -154,7 +195,7 @@ function takeToken(bucket: Bucket): number | undefined {
   bucket.filledAt = now
   if (bucket.tokens < 1) return undefined
   bucket.tokens--
-  bucket.underWaySince = now
+  bucket.underWaySince = bucket.toldAt = now
   return now
 }
 

@@ -130,9 +130,31 @@ it('close tells of what is held back', async () => {
   expect(areAllTold(sent)).toBe(true)
 })
 
-it('messages that are due later, and those in a transaction, are left to the database', async () => {
+it('of a stream of delayed messages fewer still notify', async () => {
+  const { queue, sent } = await recorded()
+  const start = performance.now()
+  for (const i of range(300)) await queue.enqueue(i, { delay: 60_000 - i })
+  await expect.poll(() => areAllTold(sent)).toBe(true)
+  const told = sent.filter(({ kind }) => kind !== 'silent').length
+  expect(told).toBeLessThanOrEqual(3 + (performance.now() - start) / 50)
+})
+
+itListens('promise 6: a consumer that sleeps hears of the earliest of what was held back', async () => {
+  const { queue, name, sent } = await recorded()
+  const handled: unknown[] = []
+  await using consumer = test
+    .another()
+    .queue(name)
+    .consume(({ payload }) => void handled.push(payload))
+  await expect.poll(() => consumer.status.lastClaimAt).not.toBeNull()
+  for (const delay of [3_500_000, 2_000, 1_000, 3_000]) await queue.enqueue(delay, { delay })
+  await expect.poll(() => handled, { timeout: 10_000 }).toEqual([1_000, 2_000, 3_000])
+  expect(sent.map(({ kind }) => kind)).toContain('wake')
+})
+
+it('messages that are due at an instant or in hours, and those in a transaction, are left to the database', async () => {
   const { dueq, queue, name, sent } = await recorded()
-  await Promise.all(range(40).map((i) => queue.enqueue(i, { delay: '1s' })))
+  await Promise.all(range(40).map((i) => queue.enqueue(i, { delay: '1h' })))
   await Promise.all(range(40).map((i) => queue.enqueue(i, { at: new Date() })))
   const texts: string[] = []
   const inside = dueq.in((text, params) => {

@@ -252,8 +252,14 @@ it.each([
   await engine.rows(text, [queue])
   expect(await notifications()).toEqual([])
   await engine.rows(`select dueq.wake($1, '2 seconds')`, [queue])
-  const since = await engine.value(`select extract(epoch from dueq.clock() - interval '2.05 seconds')::text`)
-  expect(await notifications()).toEqual([`${queue} ${since}`])
+  await engine.rows(`select dueq.wake($1, '-2 seconds')`, [queue])
+  await engine.rows(`select dueq.wake($1, '-6 seconds')`, [queue]) // after the poll interval
+  const from = (interval: string) =>
+    engine.value(`select extract(epoch from dueq.clock() + interval '${interval}')::text`)
+  expect(await notifications()).toEqual([
+    `${queue} ${await from('-2.05 seconds')}`,
+    `${queue} ${await from('2 seconds')}`,
+  ])
 })
 
 it('promise 6b: wake wakes nobody where nobody sleeps, and knows the queue and its range', async () => {
@@ -261,7 +267,7 @@ it('promise 6b: wake wakes nobody where nobody sleeps, and knows the queue and i
   await engine.rows('select dueq.wake($1)', [queue])
   expect(await notifications()).toEqual([])
   expect(await engine.sqlstate(`select dueq.wake('nowhere')`)).toBe('DQ001')
-  expect(await engine.sqlstate(`select dueq.wake($1, '-1 second')`, [queue])).toBe('DQ002')
+  expect(await engine.sqlstate(`select dueq.wake($1, '-61 minutes')`, [queue])).toBe('DQ002')
   expect(await engine.sqlstate(`select dueq.wake($1, '25 hours')`, [queue])).toBe('DQ002')
   expect(await engine.sqlstate('select dueq.wake($1, null)', [queue])).toBe('DQ002')
 })

@@ -757,7 +757,7 @@ $function$;
 comment on function pause_queue(text) is 'Stops delivery until resume_queue. False where it was paused already.';
 
 CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1, hint text DEFAULT NULL::text, woken_from timestamp with time zone DEFAULT NULL::timestamp with time zone, listening boolean DEFAULT false, ack_ids bigint[] DEFAULT NULL::bigint[], ack_attempts integer[] DEFAULT NULL::integer[], sleep interval DEFAULT NULL::interval)
- RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval, next_hint text, refused_acks text[], ready_since timestamp with time zone)
+ RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval, next_hint text, refused_acks text[], ready_since timestamp with time zone, is_crowded boolean)
  LANGUAGE plpgsql
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
@@ -813,6 +813,7 @@ declare
   v_has_lapsed boolean;
   v_stored_bytes bigint := 0;
   v_is_full boolean := false;
+  v_is_crowded boolean;
   v_seen_us bigint;
   v_locked_us bigint;
   v_search_at timestamptz;
@@ -927,6 +928,14 @@ begin
            for update skip locked
         ) c;
 
+      if cardinality(v_ids) = v_left and v_left >= 100 then
+        select m.id <> v_ids[1] into v_is_crowded
+          from messages m
+         where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
+         order by m.ready_at, m.id
+         limit 1;
+      end if;
+
       v_seen_us := v_us;
       if v_load > 4194304 then
         -- Not all of them may be claimed: the next look begins at the first.
@@ -960,7 +969,7 @@ begin
            where m.id = any(v_ids)
           returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
                     v_lease_ends_at, v_now - m.due_at, m.failures, m.lapses, _is_suspect(m.lapses, v_max_attempts),
-                    null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since;
+                    null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since, null::boolean;
         v_stored_bytes := v_load;
         v_left := v_left - cardinality(v_ids);
         if v_left = 0 and not v_is_full then
@@ -1089,7 +1098,7 @@ begin
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
     null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz;
+    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz, v_is_crowded;
 end
 $function$;
 comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[],interval) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';

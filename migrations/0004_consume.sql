@@ -174,7 +174,8 @@ $$;
 -- an announcement the row of the queue. It waits a millisecond at most for any of them.
 -- Returns: the claimed messages, those of one priority in no order (ready_since and id give it); then always one row whose id
 -- is null, with the time of the database, the next instant at which there may be something to claim (null: nothing known),
--- the longest sleep, the hint for the next poll of this queue, and `id attempt outcome` of the acks that did not count.
+-- the longest sleep, the hint for the next poll of this queue, `id attempt outcome` of the acks that did not count, and, of a
+-- claim of `max` messages, 100 or more, whether messages in front of them are being claimed by somebody else.
 -- Raises: DQ001, DQ002, 55P03 where the table is locked as a whole for more than 5 s.
 create function poll(
   queue text,
@@ -192,7 +193,7 @@ create function poll(
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer, is_suspect boolean,
   polled_at timestamptz, next_ready_at timestamptz, poll_interval interval, next_hint text, refused_acks text[],
-  ready_since timestamptz
+  ready_since timestamptz, is_crowded boolean
 )
 language plpgsql volatile
 set search_path from current
@@ -249,6 +250,7 @@ declare
   v_has_lapsed boolean;
   v_stored_bytes bigint := 0;
   v_is_full boolean := false;
+  v_is_crowded boolean;
   v_seen_us bigint;
   v_locked_us bigint;
   v_search_at timestamptz;
@@ -363,6 +365,14 @@ begin
            for update skip locked
         ) c;
 
+      if cardinality(v_ids) = v_left and v_left >= 100 then
+        select m.id <> v_ids[1] into v_is_crowded
+          from messages m
+         where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
+         order by m.ready_at, m.id
+         limit 1;
+      end if;
+
       v_seen_us := v_us;
       if v_load > 4194304 then
         -- Not all of them may be claimed: the next look begins at the first.
@@ -396,7 +406,7 @@ begin
            where m.id = any(v_ids)
           returning m.id, m.attempt, m.payload, m.headers, m.priority, m.due_at, m.enqueued_at,
                     v_lease_ends_at, v_now - m.due_at, m.failures, m.lapses, _is_suspect(m.lapses, v_max_attempts),
-                    null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since;
+                    null::timestamptz, null::timestamptz, null::interval, null::text, null::text[], m.ready_since, null::boolean;
         v_stored_bytes := v_load;
         v_left := v_left - cardinality(v_ids);
         if v_left = 0 and not v_is_full then
@@ -525,7 +535,7 @@ begin
 
   return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
     null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz;
+    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz, v_is_crowded;
 end
 $$;
 

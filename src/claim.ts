@@ -26,6 +26,8 @@ export type Claimed<Payload> = {
   readonly controls: readonly MessageControl<Payload>[]
   /** JSON text of all payloads, for bounding memory. */
   readonly payloadChars: number
+  /** Somebody else was claiming what was in front. */
+  readonly isCrowded: boolean
 }
 
 /**
@@ -76,7 +78,7 @@ export async function claim<Payload>(
     onLost: ({ id, attempt }, error) => emit({ type: 'lease.lost', queue, id, attempt, error }),
   }
 
-  const { deliveries, payloadChars } = polled
+  const { deliveries, payloadChars, isCrowded } = polled
   const results =
     schema && deliveries.length > 0
       ? await validateAll(
@@ -96,7 +98,7 @@ export async function claim<Payload>(
     else refusals.push([new MessageControl(context, delivery, delivery.payload as Payload), result])
   }
   for (const [refusal, result] of refusals) await refuse(client, queue, refusal, result)
-  return { controls, payloadChars }
+  return { controls, payloadChars, isCrowded }
 }
 
 // --- internal ---

@@ -5,6 +5,8 @@
 //
 // Where messages abound two looks are under way: one is at work in the database while the messages of the other are read and
 // handled, and neither waits for the commit of the other (69,000 messages/s with one, 97,000 with two, no more with three).
+// Where other processes claim at the same time one is enough: each look passes over all that others have locked (with 4
+// processes of two looks the server took 13.5 µs a message, of one 12.1). A look that was alone shows whether there are others.
 // While draining it looks for itself: what others found would not tell it that nothing is left.
 import { overdueMs } from './agenda.js'
 import { claim } from './claim.js'
@@ -52,6 +54,9 @@ const mostLooks = 2
 /** So many that hang are left behind, in case the next connection answers; all of them may answer at once in the end. */
 const mostOverdue = 2
 
+/** A crowd counts for so long; and so long two looks are under way, until one by itself shows whether there is a crowd. */
+const crowdMs = 500
+
 /** Makes the claiming of a consumer. */
 export function createClaiming<Payload>(options: Options<Payload>): Claiming {
   const { client, definition, leaseMs, prefetch, handlers, seat, latch, state, onDrained, onFailed } = options
@@ -63,13 +68,20 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
   let looks = 0
   let overdue = 0
   let asked = 0
+  /** How many looks may be under way; one until the crowd is over, and where there is to be one alone. */
+  let most = 1
+  let crowdedUntil = 0
+  let aloneAt = 0
 
   const isTaking = (): boolean => state() === 'running' || state() === 'draining'
 
+  const room = (): number => (looks - overdue < most ? prefetch.room(handlers, asked) : 0)
+
   const look = async (turn: Turn, max: number): Promise<void> => {
     ownLookAt = Number.POSITIVE_INFINITY
+    const isAlone = looks === 1
     const { concurrency, running, waiting } = handlers
-    const { controls, payloadChars } = await claim<Payload>(client, {
+    const { controls, payloadChars, isCrowded } = await claim<Payload>(client, {
       queue,
       schema: definition.payload,
       max,
@@ -79,6 +91,10 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
       turn,
     })
     prefetch.claimed(controls.length, payloadChars)
+    if (isAlone && looks === 1 && controls.length === max) {
+      aloneAt = performance.now() + crowdMs
+      if (isCrowded) crowdedUntil = aloneAt
+    }
     const isBesideOthers = looks > 1 || handlers.hasLapsed
     handlers.take(controls)
     // Two looks know nothing of each other: beside one that has lapsed before nothing waits, whichever of them came first.
@@ -124,8 +140,9 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
   return {
     async run() {
       while (isTaking() || state() === 'paused') {
-        const max = isTaking() && looks - overdue < mostLooks ? prefetch.room(handlers, asked) : 0
         const now = performance.now()
+        most = now < crowdedUntil || now >= aloneAt ? 1 : mostLooks
+        const max = isTaking() ? room() : 0
         const stuckAt = handlers.waiting > 0 ? handlers.lastStartAt + stuckMs : Number.POSITIVE_INFINITY
         if (now >= stuckAt) {
           prefetch.handled(stuckMs * handlers.concurrency)
@@ -150,7 +167,7 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
     onChange() {
       if (state() === 'draining' && handlers.running === 0) ownLookAt = 0
       // Not for each message: with nothing to claim for, each of these wakes cost more than the handling of a message.
-      if (isWaiting && (state() !== 'running' || prefetch.room(handlers, asked) > 0)) latch.set()
+      if (isWaiting && (state() !== 'running' || room() > 0)) latch.set()
     },
   }
 }

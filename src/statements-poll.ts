@@ -88,6 +88,8 @@ export type Polled = {
   readonly hint: string | null
   /** The acks that did not count: `lost`, or `busy` (another transaction holds the row: try again, alone). */
   readonly refusedAcks: readonly Outcome[]
+  /** Messages in front of those claimed were being claimed by somebody else; false where that was not asked. */
+  readonly isCrowded: boolean
 }
 
 /** The poll of a schema. Its name must be checked before: it becomes part of the text. */
@@ -97,7 +99,7 @@ export function pollStatement(schema: string) {
     `(case when ${instant} between '1971-01-01 00:00Z' and '2100-01-01 00:00Z' then (pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint else (extract(epoch from ${instant}) * 1000000)::bigint end)::text`
   // The fields of `fewHave` and `lastRow`, in their order.
   const fewHave = `pg_catalog.concat_ws(' ', p.attempt, p.priority, p.failures, p.lapses, p.is_suspect::integer, ${micros('p.ready_since')})`
-  const lastRow = `pg_catalog.json_build_array(${micros('p.lease_ends_at')}, ${micros('p.polled_at')}, ${micros('p.next_ready_at')}, extract(epoch from p.poll_interval), p.next_hint, p.refused_acks)::text`
+  const lastRow = `pg_catalog.json_build_array(${micros('p.lease_ends_at')}, ${micros('p.polled_at')}, ${micros('p.next_ready_at')}, extract(epoch from p.poll_interval), p.next_hint, p.refused_acks, p.is_crowded)::text`
   const rest = `case when p.id is null then ${lastRow} when p.attempt <> 1 or p.priority <> 0 or p.failures <> 0 or p.ready_since <> p.due_at then ${fewHave} end`
   const pollText = `select p.id::text, p.payload::text, ${micros('p.due_at')} as due_at, ${micros('nullif(p.enqueued_at, p.due_at)')} as enqueued_at, p.headers::text, ${rest} as rest from "${schema}".poll(queue => $1::text, max => $2::text::integer, lease => $3::text::interval, consumer => $4::text, handlers => $5::text::integer, hint => $6::text, woken_from => pg_catalog.to_timestamp($7::text::double precision), listening => $8::text::boolean, ack_ids => $9::text::bigint[], ack_attempts => $10::text::integer[], sleep => $11::text::interval) as p`
   return {
@@ -128,7 +130,7 @@ export function pollStatement(schema: string) {
 const common = ['1', '0', '0', '0', '0']
 
 function polled(rows: readonly Row[]): Polled {
-  const [leaseEndsAt, polledAt, nextReadyAt, pollSeconds, hint, refused]: LastRow = JSON.parse(
+  const [leaseEndsAt, polledAt, nextReadyAt, pollSeconds, hint, refused, isCrowded]: LastRow = JSON.parse(
     given(rows[rows.length - 1])[5]!,
   )
   const deliveries: Delivery[] = []
@@ -147,10 +149,11 @@ function polled(rows: readonly Row[]): Polled {
     pollIntervalMs: pollSeconds * 1000,
     hint,
     refusedAcks: refused ? refused.map(refusedAck) : [],
+    isCrowded: isCrowded ?? false,
   }
 }
 
-type LastRow = [string, string, string | null, number, string | null, string[] | null]
+type LastRow = [string, string, string | null, number, string | null, string[] | null, boolean | null]
 
 /** Before 1684 the microseconds are beyond what a number holds: the millisecond they belong to, then. */
 function millis(micros: string): number {

@@ -41,6 +41,7 @@ function answer(nextInMs: number | null): Look {
     pollIntervalMs: pollMs,
     hint: null,
     refusedAcks: [],
+    isCrowded: false,
   }
   return { polled, sentAt: now, receivedAt: now }
 }

@@ -18,7 +18,7 @@ import type { Enqueued, Enqueueing } from './statements-produce.js'
 const maxBatch = 1000
 const maxBatchChars = 4_000_000
 
-/** The most that waits in a client. */
+/** The most that waits in a client, what is sent and not answered included. */
 const maxWaiting = 100_000
 const maxWaitingChars = 64_000_000
 
@@ -46,6 +46,7 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
   const patienceMs = Math.min(1000, timeoutMs / 4)
   /** So long before its deadline a message is not sent any more: too little time is left for the answer. */
   const lateMs = timeoutMs / 10
+  /** What waits, and what is on its way in batches. */
   let waitingCount = 0
   let waitingChars = 0
   let isClosed = false
@@ -85,6 +86,7 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
       tellLate(lane, lane.sentAt)
       const batch = take(lane)
       if (batch.length > 0) await sendBatch(sender, lane.queue, batch)
+      forget(batch)
       await new Promise((resolve) => setImmediate(resolve))
     }
     end(lane)
@@ -98,13 +100,16 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
     let count = 0
     for (let chars = 0; count < waiting.length && count < maxBatch && chars < maxBatchChars; count++)
       chars += waiting[count]!.chars
-    return remove(waiting, count)
+    return waiting.splice(0, count)
   }
-  const remove = (waiting: Entry[], count: number): readonly Entry[] => {
-    const removed = waiting.splice(0, count)
-    waitingCount -= count
-    for (const { chars } of removed) waitingChars -= chars
-    return removed
+  const refuse = (waiting: Entry[], count: number, error: DueqError): void => {
+    const refused = waiting.splice(0, count)
+    forget(refused)
+    for (const { reject } of refused) reject(error)
+  }
+  const forget = (entries: readonly Entry[]): void => {
+    waitingCount -= entries.length
+    for (const { chars } of entries) waitingChars -= chars
   }
   /** Looks after those who wait: they are told when it takes too long, and leave a statement that hangs behind. */
   const watch = (lane: Lane): void => {
@@ -127,7 +132,7 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
   }
   const tellLate = ({ waiting }: Lane, now: number): void => {
     const inTime = waiting.findIndex(({ deadline }) => deadline - lateMs > now)
-    for (const { reject } of remove(waiting, inTime === -1 ? waiting.length : inTime)) reject(lateError(timeoutMs))
+    if (inTime !== 0) refuse(waiting, inTime === -1 ? waiting.length : inTime, lateError(timeoutMs))
   }
 
   return {
@@ -154,7 +159,7 @@ export function coalesceEnqueues(sender: Enqueuer, timeoutMs: number): Coalescer
       clearTimeout(timer)
       for (const lane of lanes.values()) {
         clearTimeout(lane.timer)
-        for (const { reject } of remove(lane.waiting, lane.waiting.length)) reject(closedError())
+        refuse(lane.waiting, lane.waiting.length, closedError())
       }
     },
   }

@@ -226,6 +226,20 @@ it('more than 100000 waiting messages are refused at once, and nothing of them i
   expect(await stored()).toHaveLength(100_001)
 })
 
+it('what is on its way counts as well, until it is answered', async () => {
+  const { queue, sent, shut, open, failing } = await gated()
+  failing((size) => size > 1 && new Error('no space left'))
+  const mega = 'x'.repeat(999_000)
+  shut()
+  const first = queue.enqueue(0)
+  const calls = range(64).map(() => queue.enqueue(mega))
+  await expect.poll(() => sent, { timeout: 5_000 }).toEqual([1, 5]) // behind the first one, which hangs
+  expect(await codeOf(queue.enqueue(mega))).toBe('enqueue.overloaded')
+  open()
+  await Promise.allSettled([first, ...calls])
+  expect(await codeOf(Promise.all([queue.enqueue(1), queue.enqueue(2)]))).not.toBe('enqueue.overloaded')
+})
+
 it('close sends what waits, and takes no more', async () => {
   const { queue, dueq, shut, open, stored } = await gated()
   shut()

@@ -3,13 +3,18 @@
 import type { QueueDefinition } from './definition.js'
 import type { Enqueuer } from './enqueuer.js'
 import { DueqError, isDueqError } from './errors.js'
-import { knownOptions, readable, saying } from './options.js'
+import { describe, knownOptions, readable, saying } from './options.js'
 import { charsOf, type EnqueueOptions, optionNames, prepare } from './prepare.js'
 import type { Enqueued, Enqueueing } from './statements-produce.js'
 import { createRest } from './turns.js'
 
 /** One message of `enqueueMany`. */
 export type EnqueueItem<In> = EnqueueOptions & { readonly payload: In }
+
+export type EnqueueManyOptions = {
+  /** False: gives how many messages were created, and keeps no ids, which are all that grows with an endless iterable. @default true */
+  readonly ids?: boolean
+}
 
 /** A chunk of an async iterable is full at so many messages, or at so much JSON (in UTF-16 code units). */
 const chunkSize = 1000
@@ -46,10 +51,45 @@ export async function enqueueAll<In>(
   enqueuer: Enqueuer,
   queue: QueueDefinition,
   items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
-): Promise<Enqueued[]> {
-  if (isIterable(items, Symbol.asyncIterator)) return enqueueChunks(enqueuer, queue, items)
-  if (!isIterable(items, Symbol.iterator))
+  options: EnqueueManyOptions = {},
+): Promise<Enqueued[] | number> {
+  knownOptions('enqueueMany', options, ['ids'])
+  const { ids = true } = options
+  if (typeof ids !== 'boolean')
+    throw new DueqError('option.invalid', `Expected \`ids\` to be true or false, got ${describe(ids)}.`, {
+      details: { option: 'ids' },
+    })
+  const tally = createTally(ids)
+  if (isIterable(items, Symbol.asyncIterator)) await enqueueChunks(enqueuer, queue, items, tally)
+  else if (isIterable(items, Symbol.iterator)) tally.add(await enqueueArray(enqueuer, queue, items))
+  else
     throw new DueqError('option.invalid', 'Expected `enqueueMany` to get an array (or an iterable) of { payload, … }.')
+  return tally.result()
+}
+
+// --- internal ---
+
+/** What is committed: all of it, or its number. */
+function createTally(keepsIds: boolean) {
+  const committed: Enqueued[] = []
+  let count = 0
+  let createdCount = 0
+  return {
+    add(enqueued: readonly Enqueued[]): void {
+      count += enqueued.length
+      if (keepsIds) committed.push(...enqueued)
+      else for (const { created } of enqueued) if (created) createdCount++
+    },
+    result: () => (keepsIds ? committed : createdCount),
+    details: () => (keepsIds ? { committed, committedCount: count } : { committedCount: count }),
+  }
+}
+
+async function enqueueArray<In>(
+  enqueuer: Enqueuer,
+  queue: QueueDefinition,
+  items: Iterable<EnqueueItem<In>>,
+): Promise<Enqueued[]> {
   const messages: Enqueueing[] = []
   const rest = createRest()
   let chars = 0
@@ -74,19 +114,17 @@ export async function enqueueAll<In>(
   return messages.length === 0 ? [] : enqueuer.many(queue.name, messages)
 }
 
-// --- internal ---
-
 async function enqueueChunks<In>(
   enqueuer: Enqueuer,
   queue: QueueDefinition,
   items: AsyncIterable<EnqueueItem<In>>,
-): Promise<Enqueued[]> {
-  const committed: Enqueued[] = []
+  tally: ReturnType<typeof createTally>,
+): Promise<void> {
   let chunk: Enqueueing[] = []
   let chars = 0
   const flush = async (): Promise<void> => {
     if (chunk.length === 0) return
-    committed.push(...(await enqueuer.many(queue.name, chunk)))
+    tally.add(await enqueuer.many(queue.name, chunk))
     chunk = []
     chars = 0
   }
@@ -99,17 +137,17 @@ async function enqueueChunks<In>(
       if (chunk.length === chunkSize || chars >= chunkChars) await flush()
     }
     await flush()
-    return committed
   } catch (error) {
     const reason = isDueqError(error) ? error.message : `${saying(error)}.`
     const isOutcomeUnknown = isDueqError(error) && error.isOutcomeUnknown
     const advice = isOutcomeUnknown
       ? `The next ${chunk.length} may be enqueued as well: to send them again safely, give them dedup keys.`
       : 'Go on with the message after those.'
+    const details = tally.details()
     throw new DueqError(
       'enqueue.incomplete',
-      `enqueueMany stopped after ${committed.length} committed messages: ${reason} ${advice}`,
-      { cause: error, details: { committed }, isOutcomeUnknown },
+      `enqueueMany stopped after ${details.committedCount} committed messages: ${reason} ${advice}`,
+      { cause: error, details, isOutcomeUnknown },
     )
   }
 }

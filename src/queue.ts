@@ -27,9 +27,17 @@ export type Producer<In> = {
   /**
    * Enqueues many. An array goes in one statement: all or none. An async iterable goes in chunks of 1000, each committed
    * by itself; its error has code `enqueue.incomplete`, and `details.committed` holds what is enqueued already. Where
-   * `isOutcomeUnknown` is true, the chunk after those may be enqueued as well.
+   * `isOutcomeUnknown` is true, the chunk after those may be enqueued as well. With `ids: false` it gives how many were created,
+   * and so takes no memory however many there are; the error then has `details.committedCount` only.
    */
-  enqueueMany(items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>): Promise<Enqueued[]>
+  enqueueMany(
+    items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
+    options?: { readonly ids?: true },
+  ): Promise<Enqueued[]>
+  enqueueMany(
+    items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
+    options: { readonly ids: false },
+  ): Promise<number>
 }
 
 /** A queue of a connected dueq. */
@@ -63,7 +71,7 @@ export type QueueHandle<In, Out> = Producer<In> & {
 export function createProducer<In>(enqueuer: Enqueuer, queue: QueueDefinition): Producer<In> {
   return {
     enqueue: (payload, options) => enqueueOne(enqueuer, queue, payload, options),
-    enqueueMany: (items) => enqueueAll(enqueuer, queue, items),
+    enqueueMany: ((items, options) => enqueueAll(enqueuer, queue, items, options)) as Producer<In>['enqueueMany'],
   }
 }
 

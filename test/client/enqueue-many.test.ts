@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { DueqError, EnqueueItem } from '../../src/index.js'
-import { startClient, type TestClient } from './client.js'
+import { codeOf, startClient, type TestClient } from './client.js'
 
 let test: TestClient
 beforeAll(async () => {
@@ -96,6 +96,30 @@ it('an async iterable that fails says how far it came, and a caller goes on from
   await queue.enqueueMany(source(committed.length, -1))
   const payloads = (await queue.dequeue({ max: 3000 })).map(({ payload }) => payload)
   expect(payloads).toEqual(Array.from({ length: 2200 }, (_, i) => i))
+})
+
+it('with `ids: false` it gives how many were created, of an array and of an async iterable', async () => {
+  const queue = await test.queue<number>()
+  async function* source(count: number) {
+    for (let i = 0; i < count; i++) yield { payload: i, dedupKey: `k${i % 1200}` }
+  }
+  const array = [{ payload: 0, dedupKey: 'k0' }, { payload: 1 }]
+  expect(await queue.enqueueMany(array, { ids: false })).toBe(2)
+  expect(await queue.enqueueMany(source(1500), { ids: false })).toBe(1199)
+  expect(await queue.enqueueMany([], { ids: false })).toBe(0)
+  const error = await failure(
+    queue.enqueueMany(
+      (async function* () {
+        yield* source(1100)
+        throw new Error('the file is damaged')
+      })(),
+      { ids: false },
+    ),
+  )
+  expect(error).toMatchObject({ code: 'enqueue.incomplete', details: { committedCount: 1000 } })
+  expect(error.details).not.toHaveProperty('committed')
+  expect(await codeOf(queue.enqueueMany([], { ids: 'no' as never }))).toBe('option.invalid')
+  expect(await codeOf(queue.enqueueMany([], { id: false } as never))).toBe('option.unknown')
 })
 
 it('a bad message in an async iterable stops it with its position', async () => {

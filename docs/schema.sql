@@ -1878,6 +1878,42 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _enqueue_many_plain(queue text, payloads jsonb, wake boolean)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO '<schema>', 'pg_temp'
+ SET lock_timeout TO '2s'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  -- Where all together are small enough, each is: one text is written in a third of the time of many.
+  v_bytes integer := octet_length(payloads::text);
+  v_ids bigint[];
+begin
+  if current_setting('transaction_isolation') = 'read committed' and pg_current_xact_id() is not null then
+    with inserted as (
+      insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
+      select n.id, v_now, v_now, v_now, n.payload
+        from (select q.id, jsonb_array_elements(payloads) as payload
+                from queues q
+               where q.name = _enqueue_many_plain.queue
+                 and case when 0 = any(q.priorities) then case when wake then _wake(q, v_now, v_now) else true end end) n
+       where v_bytes <= 1048576 or _is_plain(n.payload, null)
+      returning messages.id
+    )
+    select array_agg(i.id) into v_ids from inserted i;
+    if cardinality(v_ids) = jsonb_array_length(payloads) then
+      return v_ids;
+    end if;
+  end if;
+  return array(select e.id from enqueue_many(queue, array(select jsonb_array_elements(payloads)), wake => wake) e order by e.ordinality);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _enqueue_unique(new_id bigint, queue_id integer, v_now timestamp with time zone, v_due_at timestamp with time zone, priority integer, dedup_key text, payload jsonb, headers jsonb, OUT id bigint, OUT created boolean)
  RETURNS record
  LANGUAGE plpgsql

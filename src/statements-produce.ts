@@ -1,6 +1,6 @@
 // The statements of a producer. Each has a short form for messages that are a payload and nothing else, as most are: for one
-// message 6 parameters less save 3 µs of the server's 50, and one column another 2; for 1,000, one row with an array of the ids
-// saves the client a millisecond, and the server half of one.
+// message 6 parameters less save 3 µs of the server's 50, and one column another 2; for 1,000, one JSON array, and one row with an
+// array of the ids, save the client a millisecond, and the server as much.
 import type { Query, Row } from './driver.js'
 import { arrayLiteral, given, interval, number, sparse } from './text-form.js'
 
@@ -22,7 +22,7 @@ export function produceStatements(schema: string) {
   const enqueuePlain = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb)).id::text`
   const enqueuePlainSilent = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb, wake => false)).id::text`
   const enqueueFull = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb, wake => $8::text::boolean) as e`
-  const enqueueManyPlain = `select pg_catalog.array_agg(e.id)::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], wake => $3::text::boolean) as e`
+  const enqueueManyPlain = `select ${f}_enqueue_many_plain(queue => $1::text, payloads => $2::text::jsonb, wake => $3::text::boolean)::text`
   const enqueueManyFull = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[], wake => $8::text::boolean) as e order by e.ordinality`
   return {
     async enqueue(query: Query, queue: string, m: Enqueueing, wake = true): Promise<Enqueued> {
@@ -44,11 +44,12 @@ export function produceStatements(schema: string) {
     },
 
     async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[], wake = true): Promise<Enqueued[]> {
-      const payloads = await arrayLiteral(messages, (m) => m.payload, quotedJson)
-      if (messages.every(isPlain)) {
-        const [row] = await query(enqueueManyPlain, [queue, payloads, String(wake)])
+      const plain = plainArray(messages)
+      if (plain !== undefined) {
+        const [row] = await query(enqueueManyPlain, [queue, plain, String(wake)])
         return idsOf(row).map((id) => ({ id, created: true }))
       }
+      const payloads = await arrayLiteral(messages, (m) => m.payload, quotedJson)
       const column = async (pick: (m: Enqueueing) => string | null): Promise<string | null> =>
         messages.some((m) => pick(m) !== null) ? arrayLiteral(messages, pick) : null
       const rows = await query(enqueueManyFull, [
@@ -73,6 +74,10 @@ export function produceStatements(schema: string) {
 
 // --- internal ---
 
+/** One `jsonb` holds 256 MB at most, up to seven times its text; and what is written in one go must be little. */
+const maxPlain = 10_000
+const maxPlainChars = 4_000_000
+
 /** JSON has no control characters, so of what JSON.stringify escapes there is only what an array literal escapes alike: " and \\. */
 const quotedJson = (json: string): string => JSON.stringify(json)
 
@@ -89,6 +94,17 @@ function isPlain({ delayMs, at, priority, dedupKey, headers }: Enqueueing): bool
     dedupKey === undefined &&
     headers === undefined
   )
+}
+
+/** The payloads as one JSON array; undefined where there is more to a message, or too much for that. */
+function plainArray(messages: readonly Enqueueing[]): string | undefined {
+  if (messages.length > maxPlain) return undefined
+  let text = ''
+  for (const message of messages) {
+    if (!isPlain(message) || text.length > maxPlainChars) return undefined
+    text += text === '' ? message.payload : `,${message.payload}`
+  }
+  return `[${text}]`
 }
 
 /** The elements of an array of numbers in its text form, {1,2,3}. */

@@ -129,7 +129,7 @@ it.each(['postgres.js', 'pg'])('the same on a pool of the caller (%s)', async (d
   const sql = postgres(test.url, { max: 3, onnotice: () => {} })
   const pool = new pg.Pool({ connectionString: test.url, max: 3 })
   const some = (await definitions()).filter(({ name }) =>
-    ['enqueue', 'enqueue_many', 'poll', 'ack_many'].includes(name),
+    ['enqueue', '_enqueue_many_plain', 'poll', 'ack_many'].includes(name),
   )
   expect(await atWork(driver === 'pg' ? { pool } : { sql }, () => replace(some, ({ text }) => text))).toEqual(nothing)
   await Promise.all([sql.end(), pool.end()])

@@ -1096,9 +1096,15 @@ begin
     end if;
   end if;
 
-  return query select null::bigint, null::integer, null::jsonb, null::jsonb, null::smallint, null::timestamptz,
-    null::timestamptz, v_lease_ends_at, null::interval, null::integer, null::integer, null::boolean,
-    v_now, v_next, v_poll_interval, v_hint::text, v_refused, null::timestamptz, v_is_crowded;
+  -- All other columns are null.
+  lease_ends_at := v_lease_ends_at;
+  polled_at := v_now;
+  next_ready_at := v_next;
+  poll_interval := v_poll_interval;
+  next_hint := v_hint;
+  refused_acks := v_refused;
+  is_crowded := v_is_crowded;
+  return next;
 end
 $function$;
 comment on function poll(text,integer,interval,text,integer,text,timestamp with time zone,boolean,bigint[],integer[],interval) is 'What a consumer calls: claims like dequeue, and adds one row without an id that says when to look again.';

@@ -19,7 +19,6 @@ import { DueqError } from './errors.js'
 import type { Emit } from './events.js'
 import type { ListenSource } from './listen-source.js'
 import { createListener } from './listener.js'
-import { createRollCall } from './roll-call.js'
 import type { Statements } from './statements.js'
 
 /** Called with the instant at which something is ready, in seconds since 1970 by the database; null: look now. */
@@ -27,7 +26,7 @@ export type OnWake = (readyAtSeconds: number | null) => void
 
 /** The wake-ups of a client. */
 export type Wakeups = {
-  /** Tells of the queue from now on, and that it should be looked at: now, or in its turn where many subscribe. */
+  /** Tells of the queue from now on, and at once that it should be looked at. */
   subscribe(queue: string, onWake: OnWake): () => void
   /** Something failed that may concern the connection that listens: it is tested. */
   doubt(): void
@@ -69,8 +68,9 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
   const told = new Set<string>()
   let isClosed = false
 
-  const rollCall = createRollCall<OnWake>((onWake) => onWake(null))
-  const wakeAll = (): void => rollCall.begin([...subscribers.values()].flatMap((set) => [...set]))
+  const wakeAll = (): void => {
+    for (const set of subscribers.values()) for (const onWake of set) onWake(null)
+  }
   const onNotification = (payload: string): void => {
     const at = payload.lastIndexOf(' ')
     for (const onWake of subscribers.get(payload.slice(0, at)) ?? []) onWake(Number(payload.slice(at + 1)))
@@ -163,10 +163,9 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
       const set = subscribers.get(queue) ?? new Set()
       subscribers.set(queue, set.add(onWake))
       start()
-      rollCall.begin([onWake])
+      onWake(null)
       return () => {
         set.delete(onWake)
-        rollCall.remove(onWake)
         if (set.size === 0 && subscribers.get(queue) === set) subscribers.delete(queue)
         if (subscribers.size === 0) stop()
       }
@@ -179,7 +178,6 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
       isClosed = true
       stop()
       await running
-      rollCall.clear()
     },
   }
 }

@@ -9,11 +9,15 @@
 // Invariant: whenever something is known to be ready and somebody has room, a look is under way or armed. So a turn is never
 // owned: who waits is told, asks again, and gets it; who does not ask any more has passed it on or left.
 //
+// All watches of a client share a gate, for looks of which nobody said that there is something.
+//
 // After answers of "there may be more" in a row, as many look side by side as there were such answers: busy consumers use
 // all connections, and one message makes a crowd of consumers look twice, not once for each.
 import { type Agenda, createAgenda, type Look, overdueMs } from './agenda.js'
 import { createAlarm } from './alarm.js'
+import { createGate, type Gate } from './gate.js'
 import { createHint } from './hint.js'
+import { createPollIntervals } from './poll-intervals.js'
 import type { Wakeups } from './wakeup.js'
 
 /** The watches of a client. */
@@ -69,11 +73,12 @@ const lingerMs = 5_000
 /** Makes the watches of a client. */
 export function createWatches(wakeups: Wakeups): Watches {
   const watches = new Map<string, Watch>()
+  const gate = createGate()
   return {
     join(queue, options) {
       let watch = watches.get(queue)
       if (!watch) {
-        watch = createWatch(queue, wakeups, () => watches.delete(queue))
+        watch = createWatch(queue, wakeups, gate, () => watches.delete(queue))
         watches.set(queue, watch)
       }
       return watch.join(options)
@@ -88,17 +93,19 @@ export function createWatches(wakeups: Wakeups): Watches {
 
 type Watch = { join(options: SeatOptions): Seat; close(): void }
 
-function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watch {
+function createWatch(queue: string, wakeups: Wakeups, gate: Gate, onClose: () => void): Watch {
   const agenda: Agenda = createAgenda()
   const hint = createHint()
   const seats = new Set<SeatOptions>()
   /** Those with room, in the order of their turns. */
   const waiting = new Set<SeatOptions>()
-  const polls = createPolls()
+  const polls = createPollIntervals()
   /** When each look under way began. */
   const underWay = new Map<number, number>()
   /** Answers in a row that there may be more. */
   let streak = 0
+  /** Somebody told of a message: a notification since the last look began, or the last answer that claimed some and left more. */
+  let isTold = false
   let answeredAt: Date | null = null
   let lingering: NodeJS.Timeout | undefined
 
@@ -122,8 +129,9 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
     const at = first ? nextAt() : Number.POSITIVE_INFINITY
     const isNow = at <= performance.now()
     alarm.set(isNow ? Number.POSITIVE_INFINITY : at)
-    if (isNow) first?.onTurn()
+    if (isNow && mayPass()) first?.onTurn()
   }
+  const mayPass = (): boolean => isTold || gate.hasRoom(tell)
   const alarm = createAlarm(tell)
   const wake = (readyAtSeconds: number | null): void => {
     // Anybody may notify anything: an instant that the database could not take would end the consumers.
@@ -131,6 +139,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
     if (isNamed) hint.woken(readyAtSeconds)
     else hint.drop()
     agenda.wake(isNamed ? readyAtSeconds * 1000 : null)
+    if (isNamed) isTold = true
     tell()
   }
   const wait = (seat: SeatOptions): void => {
@@ -148,6 +157,8 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
     const no = agenda.begin()
     underWay.set(no, performance.now())
     const recall = hint.begin()
+    const leaveGate = isTold ? () => {} : gate.enter()
+    isTold = false
     tell()
     return {
       hint: recall.hint,
@@ -163,7 +174,9 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
         agenda.answered(no, look)
         recall.answered(look.polled.hint)
         streak = hasMore(look) ? streak + 1 : 0
+        if (streak > 0 && look.polled.deliveries.length > 0) isTold = true
         tell()
+        leaveGate()
       },
       failed(isTransient) {
         underWay.delete(no)
@@ -173,6 +186,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
         if (!isTransient) agenda.wake(null)
         wakeups.doubt()
         tell()
+        leaveGate()
         return retryMs
       },
     }
@@ -181,6 +195,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
   const close = (): void => {
     clearTimeout(lingering)
     alarm.clear()
+    gate.forget(tell)
     unsubscribe()
     onClose()
   }
@@ -195,7 +210,7 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
       return {
         take() {
           const [first = seat] = waiting
-          if (first === seat && nextAt() <= performance.now()) return begin(seat)
+          if (first === seat && nextAt() <= performance.now() && mayPass()) return begin(seat)
           wait(seat)
           tell()
           return undefined
@@ -227,20 +242,4 @@ function createWatch(queue: string, wakeups: Wakeups, onClose: () => void): Watc
 /** Whether the look said to look again at once. */
 function hasMore({ polled }: Look): boolean {
   return polled.nextReadyAtMs !== null && polled.nextReadyAtMs <= polled.polledAtMs
-}
-
-/** The shortest of the poll intervals of those who wait. */
-function createPolls() {
-  const counts = new Map<number, number>()
-  return {
-    add: (pollMs: number): void => void counts.set(pollMs, (counts.get(pollMs) ?? 0) + 1),
-    remove(pollMs: number): void {
-      const count = counts.get(pollMs)! - 1
-      if (count > 0) counts.set(pollMs, count)
-      else counts.delete(pollMs)
-    },
-    get shortest() {
-      return Math.min(...counts.keys())
-    },
-  }
 }

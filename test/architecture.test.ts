@@ -22,7 +22,7 @@ const layers = [
   ['listener'],
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
-  ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'roll-call', 'pending'],
+  ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'pending', 'gate', 'poll-intervals'],
   ['definition', 'json', 'payload-schema'],
   ['statements'],
   ['statements-doctor'],

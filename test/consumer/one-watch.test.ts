@@ -12,6 +12,8 @@ afterAll(() => client.close())
 type Counted = {
   readonly dueq: Dueq
   readonly lookCount: () => number
+  /** The most looks that were under way at once. */
+  readonly most: () => number
   /** The next look is sent and never answered. */
   hangNext(): void
   readonly isHanging: () => boolean
@@ -20,6 +22,8 @@ type Counted = {
 /** A client that listens, and counts its looks. */
 function counted(): Counted {
   let count = 0
+  let underWay = 0
+  let most = 0
   let hang: 'not' | 'next' | 'now' = 'not'
   const dueq = client.another({
     listenUrl: client.url,
@@ -30,10 +34,19 @@ function counted(): Counted {
         hang = 'now'
         await new Promise(() => {})
       }
-      return await client.sql.unsafe(text, params).values()
+      if (isLook) most = Math.max(most, ++underWay)
+      const rows = await client.sql.unsafe(text, params).values()
+      if (isLook) underWay--
+      return rows
     },
   })
-  return { dueq, lookCount: () => count, hangNext: () => void (hang = 'next'), isHanging: () => hang === 'now' }
+  return {
+    dueq,
+    lookCount: () => count,
+    most: () => most,
+    hangNext: () => void (hang = 'next'),
+    isHanging: () => hang === 'now',
+  }
 }
 
 /** Waits until notifications arrive and the looks of the start are over. */
@@ -94,6 +107,17 @@ it('1,000 consumers on one queue start with a few looks', async () => {
   await settled(process)
   await expect.poll(() => consumers.every(({ status }) => status.lastClaimAt !== null)).toBe(true)
   expect(process.lookCount()).toBeLessThanOrEqual(20)
+  await stopAll(consumers)
+})
+
+it('consumers on 500 queues start with a few looks at a time', async () => {
+  const names = Array.from({ length: 500 }, (_, i) => `start-${i}`)
+  await client.sql`select ${client.sql(client.schema)}.create_queue(name) from unnest(${names}::text[]) name`
+  const process = counted()
+  const consumers = names.map((name) => process.dueq.queue(name).consume(() => {}))
+  await expect.poll(() => process.dueq.check(), { timeout: 10_000 }).toMatchObject({ isListening: true })
+  await expect.poll(() => consumers.every(({ status }) => status.lastClaimAt !== null), { timeout: 10_000 }).toBe(true)
+  expect(process.most()).toBeLessThanOrEqual(100) // 25, and as many more as hang for a second on a busy machine
   await stopAll(consumers)
 })
 

@@ -56,6 +56,12 @@ type Options<Payload> = {
   readonly onChange: () => void
 }
 
+/**
+ * So long handlers that return at once run one after the other, in ms; then timers, answers and the extension of leases have their
+ * turn. Those that do next to nothing are through with a claim by then.
+ */
+const mostAtOnceMs = 10
+
 /** What a handler threw. */
 type Failure = { readonly error: unknown }
 
@@ -80,13 +86,20 @@ export function createHandlers<Payload>(options: Options<Payload>): Handlers<Pay
   const start = (): void => {
     if (isStarting) return // a handler that returned at once is followed by the loop below, however many there are
     isStarting = true
+    const startedAt = performance.now()
+    let now = startedAt
     while (running.size < concurrency && waiting.length > 0 && isTaking()) {
+      if (now - startedAt >= mostAtOnceMs) return void setImmediate(goOn)
       const control = waiting.shift()!
-      const now = performance.now()
       if (leases.isTrusted(control, now)) handle(control, now)
       else count(control, -1)
+      now = performance.now()
     }
     isStarting = false
+  }
+  const goOn = (): void => {
+    isStarting = false
+    start()
   }
 
   const handle = (control: MessageControl<Payload>, now: number): void => {

@@ -30,6 +30,29 @@ it('never more than `concurrency` handlers run, and that many do', async () => {
   expect(most).toBe(7)
 })
 
+it('promise 3: handlers that never wait leave timers and leases their turn', async () => {
+  const queue = await client.queue({ lease: '1s', maxAttempts: 1 })
+  const payloads = items(400)
+  await queue.enqueueMany(payloads)
+  let atOnce = 0
+  let most = 0
+  const turn = setInterval(() => {
+    most = Math.max(most, atOnce)
+    atOnce = 0
+  }, 1)
+  await using _consumer = queue.consume(
+    () => {
+      atOnce++
+      const end = performance.now() + 5
+      while (performance.now() < end);
+    },
+    { concurrency: 400 },
+  )
+  await expect.poll(() => queue.stats(), { timeout: 20_000 }).toMatchObject({ ...empty, dead: 0 })
+  clearInterval(turn)
+  expect(most).toBeLessThanOrEqual(10)
+})
+
 it('setConcurrency raises the bound at once, and lowers it as handlers end', async () => {
   const queue = await client.queue({ pollInterval: '1h' })
   await queue.enqueueMany(items(40))

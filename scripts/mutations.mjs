@@ -6,6 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { waking } from './mutations-waking.mjs'
 
 /** name, the promise that it breaks, file, the line, what it becomes, the test that must notice. */
 const mutations = [
@@ -86,8 +87,8 @@ const mutations = [
     'claims wait for each other',
     3,
     'migrations/0004_consume.sql',
-    'for update skip locked\n      ) c',
-    'for update\n      ) c',
+    'for update skip locked\n        ) c',
+    'for update\n        ) c',
     'test/sql/skip-locked.test.ts',
   ],
   [
@@ -110,8 +111,8 @@ const mutations = [
     'an enqueue wakes nobody',
     6,
     'migrations/0003_produce.sql',
-    'then _wake(q, v_due_at, v_now) end',
-    'then true end',
+    '_wake(q, v_due_at, v_now) end end',
+    'true end end',
     'test/sql/wake.test.ts',
   ],
   [
@@ -127,8 +128,8 @@ const mutations = [
     'above READ COMMITTED an old announcement counts',
     6,
     'migrations/0002_clock.sql',
-    "(queue.sleepers_until > v_now or current_setting('transaction_isolation') <> 'read committed')",
-    'queue.sleepers_until > v_now',
+    "\n                    or current_setting('transaction_isolation') <> 'read committed')",
+    ')',
     'test/sql/wake.test.ts',
   ],
   [
@@ -143,8 +144,8 @@ const mutations = [
     'every enqueue wakes',
     6,
     'migrations/0002_clock.sql',
-    'ready_at <= v_now + queue.poll_interval and',
-    '',
+    'ready_at <= v_now + queue.poll_interval\n',
+    'true\n',
     'test/sql/wake.test.ts',
   ],
   [
@@ -285,7 +286,7 @@ const mutations = [
     'close() forgets what was called before',
     3,
     'src/connect.ts',
-    'await client.returns.flush(deadline)',
+    'await client.pending.flush(deadline)',
     'void deadline',
     'test/client/returns.test.ts',
   ],
@@ -324,6 +325,7 @@ const mutations = [
     'test/random',
     'any',
   ],
+  ...waking,
 ]
 
 const root = join(fileURLToPath(import.meta.url), '../..')

@@ -88,7 +88,7 @@ itListens('promise 6: a consumer that sleeps hears of every message of a stream'
   expect(sent.some(({ kind }) => kind === 'silent')).toBe(true)
 })
 
-it('what was held back is told of again where the statement that should have told failed', async () => {
+it('promise 6: what was held back is told of again where the statement that should have told failed', async () => {
   let failureCount = 0
   const { queue, sent } = await recorded({}, ({ kind }) =>
     kind === 'wake' && failureCount++ < 2 ? 'before' : undefined,
@@ -123,7 +123,7 @@ it('a message that was there already speaks for nobody', async () => {
   await expect.poll(() => areAllTold(sent.filter((one) => !repeated.has(one)))).toBe(true)
 })
 
-it('close tells of what is held back', async () => {
+it('promise 6: close tells of what is held back', async () => {
   const { dueq, queue, sent } = await recorded()
   await Promise.all(range(40).map((i) => queue.enqueue(i)))
   await dueq.close()

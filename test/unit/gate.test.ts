@@ -35,7 +35,7 @@ it('lets 25 in, and as each leaves the next one of those who wait', () => {
   expect(order).toEqual(Array.from({ length: 1_000 }, (_, i) => i))
 })
 
-it('those who do not leave within a second count no more, and may leave all the same', () => {
+it('promise 6: those who do not leave within a second count no more, and may leave all the same', () => {
   const gate = createGate()
   const { inside } = startMany(gate, 60)
   vi.advanceTimersByTime(990)
@@ -48,7 +48,7 @@ it('those who do not leave within a second count no more, and may leave all the 
   expect(startMany(gate, 30).inside).toHaveLength(25)
 })
 
-it('who was called and does not come, or left, holds up nobody', () => {
+it('promise 6: who was called and does not come, or left, holds up nobody', () => {
   const gate = createGate()
   const { inside } = startMany(gate, 25)
   const lazy = Array.from({ length: 100 }, () => vi.fn())

@@ -399,12 +399,13 @@ $$;
 
 comment on function enqueue_many is 'Enqueues many messages: all or none. Gives ordinality, id and created in the order of the payloads.';
 
--- _enqueue_many_plain: enqueue_many for messages that are a payload and nothing else, as one JSON array: the form in which clients send
--- what was called at the same time. One statement does all (see enqueue): 30 µs above a bare insert of the same rows, where
--- enqueue_many takes 85; and one array is read in four fifths of the time of many elements. What is refused is left to
--- enqueue_many, which raises for it, so that nothing is inserted twice.
+-- _enqueue_many_plain: enqueue_many for messages that have a payload, perhaps a delay, and nothing else: what clients call.
+-- The payloads come as one JSON array, the delays in ms, none for messages due now. One statement does all (see enqueue): 30 µs
+-- above a bare insert of the same rows, where enqueue_many takes 85; of 1,000 messages one JSON array costs the server 0.4 ms
+-- less than an array of JSON, and delays as numbers 2 ms less than as intervals. What this one leaves out, and then all, it leaves
+-- to enqueue_many, which raises for it, so that nothing is inserted twice.
 -- Returns: the ids, in the order of the payloads.
-create function _enqueue_many_plain(queue text, payloads jsonb, wake boolean) returns bigint[]
+create function _enqueue_many_plain(queue text, payloads jsonb, delays double precision[], wake boolean) returns bigint[]
 language plpgsql volatile
 set search_path from current
 set lock_timeout = '2s'
@@ -415,19 +416,27 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
+  v_first timestamptz := v_now;
   -- Where all together are small enough, each is: one text is written in a third of the time of many.
   v_bytes integer := octet_length(payloads::text);
   v_ids bigint[];
 begin
+  if delays is not null then
+    v_first := v_now + make_interval(secs => (select min(d.ms) from unnest(delays) as d (ms)) / 1000);
+  end if;
   if current_setting('transaction_isolation') = 'read committed' and pg_current_xact_id() is not null then
     with inserted as (
       insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
-      select n.id, v_now, v_now, v_now, n.payload
-        from (select q.id, jsonb_array_elements(payloads) as payload
-                from queues q
-               where q.name = _enqueue_many_plain.queue
-                 and case when 0 = any(q.priorities) then case when wake then _wake(q, v_now, v_now) else true end end) n
-       where v_bytes <= 1048576 or _is_plain(n.payload, null)
+      select n.queue_id, n.due_at, n.due_at, v_now, n.payload
+        from (select u.queue_id, u.payload,
+                     case when u.ms is null then v_now
+                          when u.ms between 0 and 3155760000000 then v_now + make_interval(secs => u.ms / 1000) end as due_at
+                from (select q.id as queue_id, jsonb_array_elements(payloads) as payload, unnest(delays) as ms
+                        from queues q
+                       where q.name = _enqueue_many_plain.queue
+                         and case when 0 = any(q.priorities)
+                                  then case when wake then _wake(q, v_first, v_now) else true end end) u) n
+       where n.due_at is not null and (v_bytes <= 1048576 or _is_plain(n.payload, null))
       returning messages.id
     )
     select array_agg(i.id) into v_ids from inserted i;
@@ -435,7 +444,12 @@ begin
       return v_ids;
     end if;
   end if;
-  return array(select e.id from enqueue_many(queue, array(select jsonb_array_elements(payloads)), wake => wake) e order by e.ordinality);
+  return array(
+    select e.id
+      from enqueue_many(queue, array(select jsonb_array_elements(payloads)), wake => wake,
+                        delays => (select array_agg(make_interval(secs => d.ms / 1000) order by d.position)
+                                     from unnest(delays) with ordinality as d (ms, position))) e
+     order by e.ordinality);
 end
 $$;
 

@@ -1,6 +1,6 @@
-// The statements of a producer. Each has a short form for messages that are a payload and nothing else, as most are: for one
-// message 6 parameters less save 3 µs of the server's 50, and one column another 2; for 1,000, one JSON array, and one row with an
-// array of the ids, save the client a millisecond, and the server as much.
+// The statements of a producer. Each has a short form. For one message that is a payload and nothing else 6 parameters less save
+// 3 µs of the server's 50, and one column another 2. For 1,000 messages that have at most a delay beside it, one JSON array, and
+// one row with an array of the ids, save the client a millisecond, and the server as much; where there are delays, twice as much.
 import type { Query, Row } from './driver.js'
 import { arrayLiteral, given, interval, number, sparse } from './text-form.js'
 
@@ -22,7 +22,7 @@ export function produceStatements(schema: string) {
   const enqueuePlain = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb)).id::text`
   const enqueuePlainSilent = `select (${f}enqueue(queue => $1::text, payload => $2::text::jsonb, wake => false)).id::text`
   const enqueueFull = `select e.id::text, e.created::text from ${f}enqueue(queue => $1::text, payload => $2::text::jsonb, delay => $3::text::interval, at => $4::text::timestamptz, priority => $5::text::integer, dedup_key => $6::text, headers => $7::text::jsonb, wake => $8::text::boolean) as e`
-  const enqueueManyPlain = `select ${f}_enqueue_many_plain(queue => $1::text, payloads => $2::text::jsonb, wake => $3::text::boolean)::text`
+  const enqueueManyPlain = `select ${f}_enqueue_many_plain(queue => $1::text, payloads => $2::text::jsonb, delays => $3::text::double precision[], wake => $4::text::boolean)::text`
   const enqueueManyFull = `select e.id::text, e.created::text from ${f}enqueue_many(queue => $1::text, payloads => $2::text::jsonb[], delays => ${sparse(3)}::interval[], ats => ${sparse(4)}::timestamptz[], priorities => ${sparse(5)}::integer[], dedup_keys => ${sparse(6)}, headers => ${sparse(7)}::jsonb[], wake => $8::text::boolean) as e order by e.ordinality`
   return {
     async enqueue(query: Query, queue: string, m: Enqueueing, wake = true): Promise<Enqueued> {
@@ -44,9 +44,9 @@ export function produceStatements(schema: string) {
     },
 
     async enqueueMany(query: Query, queue: string, messages: readonly Enqueueing[], wake = true): Promise<Enqueued[]> {
-      const plain = plainArray(messages)
-      if (plain !== undefined) {
-        const [row] = await query(enqueueManyPlain, [queue, plain, String(wake)])
+      if (areShort(messages)) {
+        const array = `[${messages.map(({ payload }) => payload).join()}]`
+        const [row] = await query(enqueueManyPlain, [queue, array, delaysOf(messages), String(wake)])
         return idsOf(row).map((id) => ({ id, created: true }))
       }
       const payloads = await arrayLiteral(messages, (m) => m.payload, quotedJson)
@@ -75,8 +75,8 @@ export function produceStatements(schema: string) {
 // --- internal ---
 
 /** One `jsonb` holds 256 MB at most, up to seven times its text; and what is written in one go must be little. */
-const maxPlain = 10_000
-const maxPlainChars = 4_000_000
+const maxShort = 10_000
+const maxShortChars = 4_000_000
 
 /** JSON has no control characters, so of what JSON.stringify escapes there is only what an array literal escapes alike: " and \\. */
 const quotedJson = (json: string): string => JSON.stringify(json)
@@ -86,25 +86,30 @@ function enqueued(row: Row | undefined): Enqueued {
 }
 
 /** Whether a message has nothing but a payload; then it is certainly created. */
-function isPlain({ delayMs, at, priority, dedupKey, headers }: Enqueueing): boolean {
-  return (
-    delayMs === undefined &&
-    at === undefined &&
-    (priority ?? 0) === 0 &&
-    dedupKey === undefined &&
-    headers === undefined
-  )
+function isPlain(message: Enqueueing): boolean {
+  return message.delayMs === undefined && isPlainButDelayed(message)
 }
 
-/** The payloads as one JSON array; undefined where there is more to a message, or too much for that. */
-function plainArray(messages: readonly Enqueueing[]): string | undefined {
-  if (messages.length > maxPlain) return undefined
-  let text = ''
+function isPlainButDelayed({ at, priority, dedupKey, headers }: Enqueueing): boolean {
+  return at === undefined && (priority ?? 0) === 0 && dedupKey === undefined && headers === undefined
+}
+
+/** Whether messages go in the short form. */
+function areShort(messages: readonly Enqueueing[]): boolean {
+  if (messages.length > maxShort) return false
+  let chars = 0
   for (const message of messages) {
-    if (!isPlain(message) || text.length > maxPlainChars) return undefined
-    text += text === '' ? message.payload : `,${message.payload}`
+    if (!isPlainButDelayed(message)) return false
+    chars += message.payload.length
   }
-  return `[${text}]`
+  return chars <= maxShortChars
+}
+
+/** The delays in ms as an array in its text form; null where there is none. */
+function delaysOf(messages: readonly Enqueueing[]): string | null {
+  return messages.some(({ delayMs }) => delayMs !== undefined)
+    ? `{${messages.map(({ delayMs }) => delayMs ?? 0).join()}}`
+    : null
 }
 
 /** The elements of an array of numbers in its text form, {1,2,3}. */

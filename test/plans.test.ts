@@ -29,7 +29,11 @@ const calls = [
     `enqueue_many('busy', array_fill('1'::jsonb, array[200]), dedup_keys => array(select 'k' || i * 999 from generate_series(1, 200) i))`,
     200,
   ],
-  ['_enqueue_many_plain', `_enqueue_many_plain('busy', to_jsonb(array_fill('1'::jsonb, array[200])), true)`, 200],
+  [
+    '_enqueue_many_plain',
+    `_enqueue_many_plain('busy', to_jsonb(array_fill('1'::jsonb, array[200])), array_fill(0, array[200]), true)`,
+    200,
+  ],
   ['wake', `wake('busy')`, 1],
   ['poll', `poll('busy', 200)`, 200],
   ['poll of one message', `poll('busy', 1)`, 1],

@@ -59,7 +59,7 @@ itListens.each([
   ['enqueue with a dedup key', `select id from dueq.enqueue($1, '1', dedup_key => 'k')`],
   ['enqueue with a priority', `select id from dueq.enqueue($1, '1', priority => 3)`],
   ['enqueue_many', `select id from dueq.enqueue_many($1, array['1']::jsonb[])`],
-  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1]', true)`],
+  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1]', null, true)`],
 ])(
   'promise 6: %s that has read the queue, and not yet written, when the consumer falls asleep wakes it',
   async (_, text) => {

@@ -43,7 +43,7 @@ it.each([
   ['enqueue of a new level', `select id from dueq.enqueue($1, '1', priority => 9)`],
   ['enqueue with a dedup key', `select id from dueq.enqueue($1, '1', dedup_key => 'k')`],
   ['enqueue_many', `select id from dueq.enqueue_many($1, array['1', '2']::jsonb[])`],
-  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1, 2]', true)`],
+  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1, 2]', null, true)`],
   ['enqueue_many with keys', `select id from dueq.enqueue_many($1, array['1']::jsonb[], dedup_keys => array['k'])`],
 ])('promise 2d: %s waits for a drop in another transaction, and finds the queue gone', async (_, text) => {
   await other.begin()

@@ -78,6 +78,10 @@ it.each([
     `select min(id) from dueq.enqueue_many($1, ${arrays}, delays => array[interval '1 hour', $2::text::interval])`,
   ],
   [
+    '_enqueue_many_plain',
+    `select dueq._enqueue_many_plain($1, '[1, 2]', array[3600000, extract(epoch from $2::text::interval) * 1000], true)`,
+  ],
+  [
     'enqueue_many at instants',
     `select min(id) from dueq.enqueue_many($1, ${arrays},
        ats => array[dueq.clock() + '1 hour', dueq.clock() + $2::text::interval])`,
@@ -179,7 +183,7 @@ const wakers = `
   select id from dueq.enqueue($1, '1', priority => 1);
   select id from dueq.enqueue($1, '1', dedup_key => 'k');
   select id from dueq.enqueue_many($1, array['1', '2']::jsonb[]);
-  select dueq._enqueue_many_plain($1, '[1, 2]', true);
+  select dueq._enqueue_many_plain($1, '[1, 2]', null, true);
   select dueq.nack(id, attempt, 'e', '0') from dueq.dequeue($1);
   select d.id from dueq.dequeue($1) d, dueq.nack_many(array[d.id], array[d.attempt], delays => array['0'::interval]);
   select dueq.release(id, attempt) from dueq.dequeue($1);
@@ -248,7 +252,7 @@ it.each([
   ['enqueue with a dedup key', `select id from dueq.enqueue($1, '1', dedup_key => 'k', wake => false)`],
   ['enqueue of a new level', `select id from dueq.enqueue($1, '1', priority => 9, wake => false)`],
   ['enqueue_many', `select min(id) from dueq.enqueue_many($1, ${arrays}, wake => false)`],
-  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1, 2]', false)`],
+  ['_enqueue_many_plain', `select dueq._enqueue_many_plain($1, '[1, 2]', null, false)`],
 ])('promise 6b: %s with wake => false wakes nobody, and wake does so for it', async (_, text) => {
   const queue = await sleeping()
   await engine.rows(text, [queue])

@@ -1321,7 +1321,7 @@ CREATE OR REPLACE FUNCTION schema_version()
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS $function$ select 101 $function$;
+AS $function$ select 102 $function$;
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
 
 CREATE OR REPLACE FUNCTION wake(queue text, ago interval DEFAULT '00:00:00'::interval)

@@ -13,16 +13,23 @@ const mutations = [
   [
     'poll hands out early',
     1,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'm.ready_at <= v_now\n',
     "m.ready_at <= v_now + interval '1 minute'\n",
     'test/sql/never-early.test.ts',
   ],
-  ['back-off does not double', 1, 'migrations/0005_settle.sql', 'power(2, ', 'power(1, ', 'test/sql/back-off.test.ts'],
+  [
+    'back-off does not double',
+    1,
+    'migrations/engine/40_settle.sql',
+    'power(2, ',
+    'power(1, ',
+    'test/sql/back-off.test.ts',
+  ],
   [
     'no jitter in the back-off',
     1,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     '(0.5 + random() / 2)',
     '1',
     'test/sql/back-off.test.ts',
@@ -30,7 +37,7 @@ const mutations = [
   [
     'enqueue_many forgets the last payload',
     2,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     'from (select unnest(payloads) as payload) n',
     'from (select unnest(payloads) as payload limit 1) n',
     'test/sql/enqueue-many.test.ts',
@@ -38,7 +45,7 @@ const mutations = [
   [
     'ack without the fence',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'where m.id = ack.id and m.attempt = ack.attempt and',
     'where m.id = ack.id and',
     'test/sql/fence.test.ts',
@@ -46,7 +53,7 @@ const mutations = [
   [
     'ack of what is not leased',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'm.attempt = ack.attempt and m.leased_by is not null',
     'm.attempt = ack.attempt',
     'test/sql/fence.test.ts',
@@ -54,7 +61,7 @@ const mutations = [
   [
     'the attempt is not counted',
     3,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'set attempt = m.attempt + 1',
     'set attempt = m.attempt',
     'test/sql/fence.test.ts',
@@ -62,7 +69,7 @@ const mutations = [
   [
     'one failure too many',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'v_failures >= v_queue.max_attempts',
     'v_failures > v_queue.max_attempts',
     'test/sql/budget.test.ts',
@@ -70,7 +77,7 @@ const mutations = [
   [
     'a lapse costs nothing',
     3,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'failures = m.failures + (m.leased_by is not null)::integer',
     'failures = m.failures',
     'test/sql/budget.test.ts',
@@ -78,7 +85,7 @@ const mutations = [
   [
     'poison takes its neighbours along',
     3,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'v_limit := least(v_limit, handlers - claimed);',
     'null;',
     'test/sql/poison.test.ts',
@@ -86,7 +93,7 @@ const mutations = [
   [
     'claims wait for each other',
     3,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'for update skip locked\n        ) c',
     'for update\n        ) c',
     'test/sql/skip-locked.test.ts',
@@ -94,7 +101,7 @@ const mutations = [
   [
     'ack_many waits for locked rows',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'm.leased_by is not null for update skip locked',
     'm.leased_by is not null for update',
     'test/sql/settle-many.test.ts',
@@ -110,7 +117,7 @@ const mutations = [
   [
     'an enqueue wakes nobody',
     6,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     '_wake(q, v_due_at, v_now) end end',
     'true end end',
     'test/sql/wake.test.ts',
@@ -118,7 +125,7 @@ const mutations = [
   [
     'an enqueue has no number when it reads whether anybody sleeps',
     6,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     ' and pg_current_xact_id() is not null then',
     ' then',
     'test/random',
@@ -127,7 +134,7 @@ const mutations = [
   [
     'above READ COMMITTED an old announcement counts',
     6,
-    'migrations/0002_clock.sql',
+    'migrations/engine/10_clock.sql',
     "\n                    or current_setting('transaction_isolation') <> 'read committed')",
     ')',
     'test/sql/wake.test.ts',
@@ -135,7 +142,7 @@ const mutations = [
   [
     'a nack wakes nobody',
     6,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     "perform _wake(v_queue, v_ready_at, v_now);\n  return 'retry';",
     "return 'retry';",
     'test/sql/wake.test.ts',
@@ -143,7 +150,7 @@ const mutations = [
   [
     'every enqueue wakes',
     6,
-    'migrations/0002_clock.sql',
+    'migrations/engine/10_clock.sql',
     'ready_at <= v_now + queue.poll_interval\n',
     'true\n',
     'test/sql/wake.test.ts',
@@ -151,7 +158,7 @@ const mutations = [
   [
     'a claim in any order',
     7,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'order by p.priority, p.ready_since, p.id;',
     'order by p.id desc;',
     'test/sql/order.test.ts',
@@ -159,7 +166,7 @@ const mutations = [
   [
     'larger priorities first',
     7,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     'order by l.priority)',
     'order by l.priority desc)',
     'test/sql/order.test.ts',
@@ -167,7 +174,7 @@ const mutations = [
   [
     'the start of the transaction as the time',
     8,
-    'migrations/0002_clock.sql',
+    'migrations/engine/10_clock.sql',
     'pg_catalog.clock_timestamp()',
     'pg_catalog.now()',
     'test/sql/one-clock.test.ts',
@@ -183,7 +190,7 @@ const mutations = [
   [
     'a release loses its place',
     7,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'coalesce(v_ready_at, m.ready_since)',
     'coalesce(v_ready_at, v_now)',
     'test/model',
@@ -192,7 +199,7 @@ const mutations = [
   [
     'a batch takes leases back',
     2,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'greatest(m.ready_at, v_now + _exactly(extend_many.lease))',
     'v_now + _exactly(extend_many.lease)',
     'test/model',
@@ -201,7 +208,7 @@ const mutations = [
   [
     'a suspect is told one lapse late',
     3,
-    'migrations/0004_consume.sql',
+    'migrations/engine/30_consume.sql',
     'lapses * 2 >= max_attempts',
     'lapses * 2 > max_attempts',
     'test/model',
@@ -245,7 +252,7 @@ const mutations = [
   [
     'a batch of nacks waits for locked rows',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'm.leased_by is not null\n       for update skip locked;',
     'm.leased_by is not null\n       for update;',
     'test/sql/return-many.test.ts',
@@ -253,7 +260,7 @@ const mutations = [
   [
     'a batch of nacks has one back-off',
     1,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'v_ready_at := v_now + _retry_delay(v_queue, v_failures);\n    end if;\n    update messages m\n       set ready_at = v_ready_at, ready_since = null, leased_by = null,\n           failures',
     'v_ready_at := v_now + v_queue.backoff_base;\n    end if;\n    update messages m\n       set ready_at = v_ready_at, ready_since = null, leased_by = null,\n           failures',
     'test/sql/return-many.test.ts',
@@ -261,7 +268,7 @@ const mutations = [
   [
     'a batch of nacks has no end of the budget',
     3,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'if is_failure and v_failures >= v_queue.max_attempts then',
     'if false then',
     'test/sql/return-many.test.ts',
@@ -301,7 +308,7 @@ const mutations = [
   [
     'a batch of nacks wakes nobody',
     6,
-    'migrations/0005_settle.sql',
+    'migrations/engine/40_settle.sql',
     'perform _wake(q, w.ready_at, v_now) from',
     'perform q.id from',
     'test/random',
@@ -310,7 +317,7 @@ const mutations = [
   [
     'a queue that resumes wakes nobody',
     6,
-    'migrations/0006_operate.sql',
+    'migrations/engine/50_operate.sql',
     'perform _wake(v_queue, v_now, v_now);\n  return true;',
     'return true;',
     'test/random',
@@ -319,7 +326,7 @@ const mutations = [
   [
     'reschedule wakes nobody',
     6,
-    'migrations/0006_operate.sql',
+    'migrations/engine/50_operate.sql',
     'perform _wake(v_queue, v_due_at, v_now);',
     'null;',
     'test/random',

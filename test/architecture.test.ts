@@ -19,7 +19,7 @@ const layers = [
   ['watch', 'verbs'],
   ['agenda'],
   ['acks', 'returns', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
-  ['listener'],
+  ['listener', 'migrator', 'migrations'],
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
   ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'pending', 'gate', 'poll-intervals'],
@@ -68,7 +68,7 @@ test('only the statements and the migrations speak SQL', () => {
   )
   // `dueq bench` compares with bare statements, which are no calls of functions.
   const allowed =
-    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
+    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|migrator|migrations|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

@@ -1,5 +1,5 @@
 // Bad surroundings: databases and schemas that are missing, closed, silent, or of another age.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
@@ -127,7 +127,9 @@ async function migrateNewer({ test }: World): Promise<unknown> {
 async function migrateBroken({ test }: World): Promise<unknown> {
   const directory = await mkdtemp(join(tmpdir(), 'dueq-test-'))
   const schema = `${test.schema}_broken`
-  await writeFile(join(directory, '0001_broken.sql'), 'create table left_behind (id int);\nselect 1 / 0;\n')
+  await mkdir(join(directory, 'engine'))
+  await writeFile(join(directory, '0001_whole.sql'), 'create table left_behind (id int);\n')
+  await writeFile(join(directory, 'engine/10_broken.sql'), 'select 1 / 0;\n')
   try {
     return await migrate({ url: test.url, schema, directory })
   } catch (error) {

@@ -17,7 +17,7 @@ test('`migrate` says what is missing, brings it, and has nothing to do the secon
 
   const up = await dueq('migrate', '--json')
   expect(up).toMatchObject({ code: 0, stderr: '' })
-  expect(up.json()).toEqual({ schema: empty.schema, applied: pending })
+  expect(up.json()).toEqual({ schema: empty.schema, applied: pending, newer: [] })
   expect((await dueq('migrate')).stdout).toBe(`Schema "${empty.schema}" is up to date.\n`)
 
   const after = await dueq('migrate', 'status', '--json')

@@ -33,8 +33,10 @@ export function migrateCommand(program: Command): void {
 // --- internal ---
 
 async function up({ url, schema, timeout, json }: Options): Promise<void> {
-  const { applied } = await migrate({ url, schema, timeout })
-  if (json) printJson({ schema: named(schema), applied })
+  const { applied, newer } = await migrate({ url, schema, timeout })
+  if (json) printJson({ schema: named(schema), applied, newer })
+  else if (newer.length > 0)
+    print(`Schema "${named(schema)}" is newer than this version of dueq, which works with it: nothing to do.`)
   else if (applied.length === 0) print(`Schema "${named(schema)}" is up to date.`)
   else print([`Schema "${named(schema)}": applied ${count(applied.length, 'migration')}.`, ...applied].join('\n'))
 }

@@ -11,7 +11,7 @@ comment on function clock() is 'The clock of dueq: clock_timestamp().';
 
 create function schema_version() returns integer
 language sql immutable parallel safe
-as $$ select 101 $$;
+as $$ select 102 $$;
 
 comment on function schema_version() is 'Version of these tables and functions: generation * 100 + revision. A client works with every revision of its generation from its own on.';
 

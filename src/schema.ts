@@ -1,5 +1,6 @@
-// Whether this client and the schema in the database fit. Looked at before the first statement, once. A schema that is
-// migrated while statements run is no trouble: one that met a function just as it was replaced is sent again.
+// Whether this client and the schema in the database fit. Looked at before the first statement, and again where a function is
+// missing. A schema that is migrated while statements run is no trouble: one that met a function just as it was replaced is
+// sent again.
 
 import { fromDatabase } from './database-errors.js'
 import type { Query, Row } from './driver.js'
@@ -37,7 +38,11 @@ export function checkingSchema(asking: Query, statements: Statements, schema: st
         latest = error
       }
     }
-    throw latest
+    // It lasts, so the function is not there for this client: has the schema become another since it was looked at?
+    const seen = isOfMigration(latest)
+      ? await lookAtSchema(asking, statements, schema).catch(() => undefined)
+      : undefined
+    throw seen?.error ?? latest
   }
   // Once all is well a statement passes without a function of its own to wait in.
   return (query) => {

@@ -14,14 +14,14 @@ import { variant } from '../support/variant.js'
 /** A test that needs notifications to arrive: skipped where LISTEN goes through a pooler, which swallows them. */
 export const itListens = it.skipIf(variant.isSilent)
 
-/** Connects over the driver of the run, by default to where it sends the statements of dueq. */
-export function connectVariant(options: ConnectOptions): Dueq {
-  return variant.driver === 'pg' && !isGiven(options) ? connectPool(options) : connectByUrl(options)
+/** Connects over the driver of the run, by default to where it sends the statements of dueq. `by`: of another dueq. */
+export function connectVariant(options: ConnectOptions, by: Connect = connect): Dueq {
+  return variant.driver === 'pg' && !isGiven(options) ? connectPool(options, by) : connectByUrl(options, by)
 }
 
 /** Connects by URL whatever the driver of the run is: dueq opens the connections itself. */
-export function connectByUrl(options: ConnectOptions): Dueq {
-  return connect(isGiven(options) ? options : { ...defaults(), ...options })
+export function connectByUrl(options: ConnectOptions, by: Connect = connect): Dueq {
+  return by(isGiven(options) ? options : { ...defaults(), ...options })
 }
 
 /** The environment in which `fixtures/connect.mjs` connects as clients of this schema do. */
@@ -38,6 +38,8 @@ export function processEnv(schema: string): Readonly<Record<string, string>> {
 
 // --- internal ---
 
+type Connect = (options: ConnectOptions) => Dueq
+
 type Defaults = { readonly url: string; readonly listenUrl?: string; readonly prepare?: boolean }
 
 function isGiven({ sql, pool, query }: ConnectOptions): boolean {
@@ -50,12 +52,12 @@ function defaults(): Defaults {
   return { url, prepare: false, ...(variant.isSilent ? {} : { listenUrl: inject('databaseUrl') }) }
 }
 
-function connectPool(options: ConnectOptions): Dueq {
+function connectPool(options: ConnectOptions, by: Connect): Dueq {
   const { url, prepare: _, max = 4, ...rest } = { ...defaults(), ...options }
   const pool = new pg.Pool({ connectionString: url, max })
   // A pool tells here of idle connections that broke; without a listener that would end the process.
   pool.on('error', () => {})
-  const dueq = connect({ ...rest, pool })
+  const dueq = by({ ...rest, pool })
   let ending: Promise<void> | undefined
   const close: Dueq['close'] = async (stop) => {
     const report = await dueq.close(stop)

@@ -46,6 +46,8 @@ export type LoadLine = {
   readonly isAborted?: boolean
   readonly unhandledRejection?: string
   readonly uncaughtException?: string
+  /** The code with which its consumer stopped. */
+  readonly failed?: string
   readonly report?: { readonly stillRunning: number }
 }
 
@@ -64,6 +66,8 @@ export type LoadOptions = {
   readonly consumers: readonly string[]
   /** Options of `connect` in the consumer processes. */
   readonly connect?: ConnectOptions
+  /** The module from which those consumers import dueq. Without: the one that was built. */
+  readonly client?: string
 }
 
 export type Load = {
@@ -71,8 +75,8 @@ export type Load = {
   readonly counts: { readonly sent: number; readonly committed: number; readonly unknown: number }
   /** Enqueues one message and journals it. Null where nobody knows whether it was. */
   enqueue(payload?: Partial<LoadPayload>, delayMs?: number): Promise<string | null>
-  /** Starts one more consumer. */
-  start(url: string): Promise<TestProcess>
+  /** Starts one more consumer, with the dueq that was built unless `client` is another. */
+  start(url: string, client?: string): Promise<TestProcess>
   /** All lines of all consumers of a kind. */
   lines(accepts: (line: LoadLine) => boolean): LoadLine[]
   /** Instants of all claims so far, in ms since 1970, by the clock of the database. */
@@ -101,7 +105,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const journals = [join(directory, 'producer.ndjson')]
   const journal = openJournal(journals[0]!)
   const consumers: TestProcess[] = []
-  const start = async (url: string): Promise<TestProcess> => {
+  const start = async (url: string, client = ''): Promise<TestProcess> => {
     const path = join(directory, `${journals.length}.ndjson`)
     const consumer = startProcess('test/faults/fixtures/load-consumer.mjs', [], {
       DUEQ_URL: url,
@@ -109,6 +113,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
       DUEQ_TEST_SCHEMA: schema,
       DUEQ_QUEUE: queue,
       JOURNAL: path,
+      CLIENT: client,
       LEASE_MS: String(leaseMs),
       OPTIONS: JSON.stringify(options.connect ?? {}),
     })
@@ -117,7 +122,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     await consumer.waitForLine<LoadLine>(({ isReady }) => isReady === true, 30_000)
     return consumer
   }
-  await Promise.all(options.consumers.map(start))
+  await Promise.all(options.consumers.map((url) => start(url, options.client)))
 
   // --- producing
 

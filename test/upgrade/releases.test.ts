@@ -1,0 +1,67 @@
+// What makes an upgrade possible at all: what was released is not edited, and what was changed is told.
+import { readFileSync, statSync } from 'node:fs'
+import pg from 'pg'
+import { describe, expect, inject, test } from 'vitest'
+import { dumpSchema } from '../../scripts/schema-dump.mjs'
+import { migrationStatus } from '../../src/migrate.js'
+import { isEngine, isPartOfEngine, ownDirectory, readMigrations } from '../../src/migrations.js'
+import { freshSchema } from '../support/database.js'
+import { keptSchema, releases } from './release.js'
+
+/** The migrations in the SQL of a release, by name. */
+function migrationsOf(text: string): ReadonlyMap<string, string> {
+  const parts = text.split(/^-- (\d{4}_\w+)\n/m).slice(1)
+  const clean = (sql: string): string =>
+    sql.replace(/^(insert into migrations|create table migrations|commit;|-- What `dueq migrate`).*$/gm, '').trim()
+  return new Map(parts.flatMap((name, i) => (i % 2 === 0 ? [[name, clean(parts[i + 1]!)]] : [])))
+}
+
+const own = await readMigrations(ownDirectory())
+
+test('numbers are used once, in order, and none of those that the first release used for functions', () => {
+  const numbers = own.numbered.map(({ name }) => name.slice(0, 4))
+  expect(new Set(numbers).size).toBe(numbers.length)
+  expect(own.numbered.filter(({ name }) => isPartOfEngine(name))).toEqual([])
+})
+
+test('the engine makes functions and views only: what it is run on has tables', () => {
+  expect(own.engine.sql.match(/^(create|alter|drop) (?!or replace (function|view)\b).*/gm)).toBeNull()
+})
+
+describe.each(releases)('from $version', (release) => {
+  const kept = migrationsOf(release.schemaSql('__schema__'))
+
+  test('a migration that was released is as it was: a change of tables is a migration of its own', () => {
+    const released = [...kept].filter(([name]) => !isEngine(name) && !isPartOfEngine(name))
+    expect(released.length).toBeGreaterThan(0)
+    for (const [name, text] of released)
+      expect(own.numbered.find((one) => one.name === name)?.sql.trim(), `migrations/${name}.sql`).toBe(text)
+  })
+
+  test('functions that differ from those that were released have a higher schema_version()', () => {
+    const isSame = kept.has(own.engine.name)
+    expect(own.engine.version).toBeGreaterThanOrEqual(release.schemaVersion + (isSame ? 0 : 1))
+  })
+
+  test('an upgraded schema is the same as a new one', async () => {
+    await using old = await keptSchema(release)
+    await using fresh = await freshSchema()
+    const pending = (await migrationStatus({ url: old.url, schema: old.schema })).pending
+    expect(await old.upgrade()).toEqual(pending)
+    expect(pending.length).toBeGreaterThan(0)
+    const client = new pg.Client({ connectionString: inject('databaseUrl') })
+    await client.connect()
+    try {
+      expect(await dumpSchema(client, old.schema)).toBe(await dumpSchema(client, fresh.schema))
+    } finally {
+      await client.end()
+    }
+    expect(await migrationStatus({ url: old.url, schema: old.schema })).toMatchObject({ pending: [], newer: [] })
+    expect(await old.upgrade()).toEqual([])
+  })
+
+  test('its client is small, and is the whole of it', () => {
+    expect(statSync(release.clientPath).size).toBeLessThan(150_000)
+    expect(readFileSync(release.clientPath, 'utf8')).not.toMatch(/from\s*"\./)
+  })
+})

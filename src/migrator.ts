@@ -33,7 +33,10 @@ export async function inSession<T>(url: string, timeoutMs: number, run: (client:
     if (late) throw late
     const cause = fromDatabase(error)
     if (cause.code !== 'database.error' && cause.code !== 'option.invalid') throw cause
-    throw new DueqError('migration.failed', `Migrating failed, nothing was changed: ${cause.message}`, { cause: error })
+    const advice = adviceOfSqlState[String(cause.details['sqlState'])] ?? ''
+    throw new DueqError('migration.failed', `Migrating failed, nothing was changed: ${cause.message}${advice}`, {
+      cause: error,
+    })
   } finally {
     clearTimeout(timer)
     timer = setTimeout(() => socket.destroy(), endWithinMs)
@@ -88,6 +91,16 @@ const connectWithinMs = 10_000
 const lockWithinMs = 60_000
 const endWithinMs = 1_000
 const abandonedAfterMs = 5_000
+
+const dependent =
+  '. A view or function of your own depends on that one, so it could not be dropped, and it has another form now. Drop your own, migrate, and create it again.'
+
+/** "is not unique": another form beside the old one; "cannot change return type": another result. */
+const adviceOfSqlState: Readonly<Record<string, string>> = {
+  '42725': dependent,
+  '42P13': dependent,
+  '2BP01': dependent,
+}
 
 /**
  * Others were first: they hold a lock, wait for one of ours while we wait for theirs (a deadlock, which the server ends), or have

@@ -1,7 +1,8 @@
 -- The end of making functions anew: gives back the rights that 00_before noted, by name, for the rights are gone with the function.
 -- A role that could execute all functions of dueq can execute all of them again, new ones included.
 --
--- Raises: 2BP01 where a function has another form now and something of the user's depends on the old one.
+-- Raises: 2BP01 where a function has other arguments now and something of the user's depends on the old one. (Where it has a
+-- comment, that fails before, with 42725.)
 do $$
 declare
   v_names text[] := current_setting('dueq.functions')::text[];
@@ -14,7 +15,7 @@ begin
    where p.pronamespace = v_schema and p.proname = any(v_names) and p.oid <> other.oid;
   if v_twice is not null then
     raise exception using errcode = '2BP01',
-      message = format('views or functions of your own depend on functions that have other arguments now: %s. Drop those of your own, migrate, and create them again', v_twice);
+      message = format('functions are there in two forms: %s', v_twice);
   end if;
 
   for g in

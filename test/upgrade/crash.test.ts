@@ -33,6 +33,7 @@ describe.each(releases)('from $version', (release) => {
   /** A release whose migration takes the tables, and is slow. */
   const slowRelease = (seconds: number): Promise<LaterRelease> =>
     laterRelease({
+      '9997_first.sql': 'alter table queues add column later integer;',
       '9998_slow.sql': `alter table messages add column later integer; select pg_sleep(${seconds}) /* ${kept.schema} */;`,
     })
   /** The process of the server in which the slow migration is at work. */

@@ -9,7 +9,7 @@ import type { Statements } from './statements.js'
 
 /** The schema generation this client speaks, and the first revision of it that it can work with. */
 const generation = 1
-const firstRevision = 1
+const firstRevision = 2
 
 /**
  * Makes Queries that look at the schema first, all together once, by `asking`. A look that failed is repeated by the next

@@ -78,7 +78,7 @@ it('await using closes the client at the end of the block', async () => {
 
 it('check says which schema is there, and how far away the database is', async () => {
   const check = await test.dueq.check()
-  expect(check.schemaVersion).toBeGreaterThanOrEqual(101)
+  expect(check.schemaVersion).toBeGreaterThanOrEqual(102)
   expect(check.roundTripMs).toBeGreaterThan(0)
   expect(check.isListening).toBe(false)
 })

@@ -113,6 +113,6 @@ export function contract(variant: Variant): void {
     await reminders.drop()
     expect(await codeOf(reminders.enqueue(1))).toBe('queue.unknown')
     expect((await dueq.doctor()).every(({ check, ok }) => check.length > 0 && typeof ok === 'boolean')).toBe(true)
-    expect((await dueq.check()).schemaVersion).toBeGreaterThanOrEqual(101)
+    expect((await dueq.check()).schemaVersion).toBeGreaterThanOrEqual(102)
   })
 }

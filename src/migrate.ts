@@ -78,17 +78,30 @@ export async function migrationStatus(options: MigrateOptions = {}): Promise<Mig
   })
 }
 
-/** The plain SQL of all migrations, for teams that bring it in with a migration tool of their own. */
-export async function migrationSql(options: MigrateOptions = {}): Promise<string> {
-  const { schema, directory } = checked(options, '30s')
+/**
+ * The plain SQL of all migrations, for teams that bring it in with a migration tool of their own; `after` a numbered migration,
+ * the SQL that upgrades a schema which has it. Raises `option.invalid` for another name, `migration.files_missing`.
+ */
+export async function migrationSql(options: MigrateOptions & { readonly after?: string } = {}): Promise<string> {
+  const { schema, directory } = checked(options, '30s', ['after'])
+  const { after } = options
   const { numbered, engine } = await readMigrations(directory)
+  const names = numbered.map(({ name }) => name)
+  if (after !== undefined && !names.includes(after))
+    throw new DueqError(
+      'option.invalid',
+      `Expected \`after\` to be one of ${names.join(', ')}, got ${describe(after)}.`,
+      {
+        details: { option: 'after' },
+      },
+    )
   return [
     'begin;',
-    `create schema if not exists "${schema}";`,
+    ...(after === undefined ? [`create schema if not exists "${schema}";`] : []),
     `set local search_path = "${schema}", pg_temp;`,
     '-- What `dueq migrate` reads to know what is applied.',
-    'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null);',
-    ...[...numbered, engine].map(
+    'create table if not exists migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null);',
+    ...[...numbered.slice(after === undefined ? 0 : names.indexOf(after) + 1), engine].map(
       ({ name, sql }) => `\n-- ${name}\n${sql}\ninsert into migrations (name, run_on) values ('${name}', now());`,
     ),
     'commit;',
@@ -101,13 +114,14 @@ export async function migrationSql(options: MigrateOptions = {}): Promise<string
 function checked(
   options: MigrateOptions,
   timeout: Duration,
+  more: readonly string[] = [],
 ): {
   readonly schema: string
   readonly directory: string
   readonly timeoutMs: number
   readonly log?: (line: string) => void
 } {
-  knownOptions('migrate', options, ['url', 'schema', 'directory', 'timeout', 'log'])
+  knownOptions('migrate', options, ['url', 'schema', 'directory', 'timeout', 'log', ...more])
   for (const [name, type] of [
     ['directory', 'string'],
     ['log', 'function'],

@@ -1,12 +1,12 @@
 // What makes an upgrade possible at all: what was released is not edited, and what was changed is told.
 import { readFileSync, statSync } from 'node:fs'
 import pg from 'pg'
-import { describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { dumpSchema } from '../../scripts/schema-dump.mjs'
-import { migrationStatus } from '../../src/migrate.js'
+import { migrationSql, migrationStatus } from '../../src/migrate.js'
 import { isEngine, isPartOfEngine, ownDirectory, readMigrations } from '../../src/migrations.js'
 import { freshSchema } from '../support/database.js'
-import { keptSchema, releases } from './release.js'
+import { type KeptSchema, keptSchema, releases } from './release.js'
 
 /** The migrations in the SQL of a release, by name. */
 function migrationsOf(text: string): ReadonlyMap<string, string> {
@@ -17,6 +17,12 @@ function migrationsOf(text: string): ReadonlyMap<string, string> {
 }
 
 const own = await readMigrations(ownDirectory())
+let client: pg.Client
+beforeAll(async () => {
+  client = new pg.Client({ connectionString: inject('databaseUrl') })
+  await client.connect()
+})
+afterAll(() => client.end())
 
 test('numbers are used once, in order, and none of those that the first release used for functions', () => {
   const numbers = own.numbered.map(({ name }) => name.slice(0, 4))
@@ -43,20 +49,24 @@ describe.each(releases)('from $version', (release) => {
     expect(own.engine.version).toBeGreaterThanOrEqual(release.schemaVersion + (isSame ? 0 : 1))
   })
 
-  test('an upgraded schema is the same as a new one', async () => {
+  const upgrades: readonly (readonly [string, (old: KeptSchema) => Promise<unknown>])[] = [
+    ['`migrate`', (old) => old.upgrade()],
+    [
+      'the SQL of `migrate --sql --after`',
+      async (old) => {
+        const after = [...kept.keys()].findLast((name) => !isEngine(name) && !isPartOfEngine(name))
+        await client.query(await migrationSql({ schema: old.schema, after }))
+      },
+    ],
+  ]
+  test.each(upgrades)('a schema upgraded by %s is the same as a new one', async (_, upgrade) => {
     await using old = await keptSchema(release)
     await using fresh = await freshSchema()
-    const pending = (await migrationStatus({ url: old.url, schema: old.schema })).pending
-    expect(await old.upgrade()).toEqual(pending)
-    expect(pending.length).toBeGreaterThan(0)
-    const client = new pg.Client({ connectionString: inject('databaseUrl') })
-    await client.connect()
-    try {
-      expect(await dumpSchema(client, old.schema)).toBe(await dumpSchema(client, fresh.schema))
-    } finally {
-      await client.end()
-    }
-    expect(await migrationStatus({ url: old.url, schema: old.schema })).toMatchObject({ pending: [], newer: [] })
+    const status = () => migrationStatus({ url: old.url, schema: old.schema })
+    expect((await status()).pending).not.toEqual([])
+    await upgrade(old)
+    expect(await status()).toMatchObject({ pending: [], newer: [] })
+    expect(await dumpSchema(client, old.schema)).toBe(await dumpSchema(client, fresh.schema))
     expect(await old.upgrade()).toEqual([])
   })
 

@@ -6,7 +6,12 @@ import { type Duration, schemaName } from '../../options.js'
 import { durationOption, run, type SharedOptions, shared } from '../command.js'
 import { count, print, printJson, say, tableOr } from '../output.js'
 
-type Options = SharedOptions & { readonly dryRun?: boolean; readonly sql?: boolean; readonly timeout?: Duration }
+type Options = SharedOptions & {
+  readonly dryRun?: boolean
+  readonly sql?: boolean
+  readonly after?: string
+  readonly timeout?: Duration
+}
 
 export function migrateCommand(program: Command): void {
   const command = program
@@ -20,8 +25,11 @@ export function migrateCommand(program: Command): void {
       durationOption,
     )
     .option('--sql', 'print the SQL of all migrations, for a migration tool of your own; connects to nothing')
+    .option('--after <migration>', 'with --sql: only what upgrades a schema that has this numbered migration')
   shared(command).action((action: 'up' | 'status', options: Options) =>
     run(options, async () => {
+      if (options.after !== undefined && !options.sql)
+        throw new DueqError('usage', '`--after` goes with `--sql`: `dueq migrate` itself knows what is applied.')
       if (options.sql) await printSql(options)
       else if (action === 'status') await printStatus(options)
       else if (options.dryRun) await printPending(options)
@@ -64,8 +72,8 @@ async function printStatus({ url, schema, timeout, json }: Options): Promise<voi
   say(status.newer.length > 0 ? newerSchema(schema).message : 'The schema is not up to date. Run: dueq migrate')
 }
 
-async function printSql({ schema, json }: Options): Promise<void> {
-  const sql = await migrationSql({ schema })
+async function printSql({ schema, after, json }: Options): Promise<void> {
+  const sql = await migrationSql({ schema, after })
   if (json) printJson({ schema: named(schema), sql })
   else process.stdout.write(sql)
 }

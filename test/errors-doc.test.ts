@@ -16,7 +16,8 @@ const sources = readdirSync(new URL('../src', import.meta.url), { recursive: tru
   .filter((file) => file.endsWith('.ts'))
   .map((file) => (file === 'errors.ts' ? errors.slice(errors.indexOf('export class')) : read(`src/${file}`)))
   .join('\n')
-const migrations = readdirSync(new URL('../migrations', import.meta.url))
+const migrations = readdirSync(new URL('../migrations', import.meta.url), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.sql'))
   .map((file) => read(`migrations/${file}`))
   .join('\n')
 

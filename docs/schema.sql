@@ -122,6 +122,21 @@ comment on column queues.paused_at is 'Since when the queue delivers nothing; nu
 comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
 comment on column queues.created_at is 'When the queue was created.';
 
+create table role_grants (
+  grantee text not null,
+  privilege text not null,
+  object text not null,
+  columns text[],
+  constraint role_grants_pkey PRIMARY KEY (grantee, object),
+  constraint role_grants_columns_check CHECK (((columns IS NULL) OR ((privilege = 'select'::text) AND (cardinality(columns) > 0)))),
+  constraint role_grants_privilege_check CHECK ((privilege = ANY (ARRAY['execute'::text, 'select'::text])))
+);
+comment on table role_grants is 'What the roles of dueq may do here, written by `dueq roles`. Empty where there are none. Change it there: restore_grants makes it so.';
+comment on column role_grants.grantee is 'Name of the role.';
+comment on column role_grants.privilege is 'execute for a function, select for a table or view.';
+comment on column role_grants.object is 'Name of the function, table or view of this schema.';
+comment on column role_grants.columns is 'The columns that may be read; null: all of them.';
+
 create view dead_messages as
  SELECT d.id,
     q.name AS queue,
@@ -218,6 +233,7 @@ comment on column queue_stats.next_ready_at is 'The earliest ready_at of the que
 CREATE OR REPLACE FUNCTION ack(id bigint, attempt integer)
  RETURNS boolean
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -235,6 +251,7 @@ comment on function ack(bigint,integer) is 'Done: deletes the message. False whe
 CREATE OR REPLACE FUNCTION ack_many(ids bigint[], attempts integer[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
@@ -258,6 +275,7 @@ comment on function ack_many(bigint[],integer[]) is 'Acks many messages without 
 CREATE OR REPLACE FUNCTION cancel(id bigint)
  RETURNS text
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -288,6 +306,7 @@ comment on function clock() is 'The clock of dueq: clock_timestamp().';
 CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_max interval DEFAULT NULL::interval, poll_interval interval DEFAULT NULL::interval)
  RETURNS text
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
 AS $function$
@@ -361,6 +380,7 @@ comment on function create_queue(text,interval,integer,interval,interval,interva
 CREATE OR REPLACE FUNCTION dead_letter(id bigint, attempt integer, reason text, error text DEFAULT NULL::text)
  RETURNS boolean
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -386,6 +406,7 @@ comment on function dead_letter(bigint,integer,text,text) is 'Moves the message 
 CREATE OR REPLACE FUNCTION dequeue(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
 AS $function$
 #variable_conflict use_column
@@ -415,6 +436,7 @@ begin
   return query select c."check", c.ok, c.detail, c.advice from _check_sessions() c;
   begin
     return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
+    return query select c."check", c.ok, c.detail, c.advice from _check_rights() c;
     return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
     return query select f."check", f.ok, f.detail, f.advice
       from _finding('table locks', null, 'no table of dueq is locked as a whole', null) f;
@@ -430,6 +452,7 @@ comment on function doctor() is 'Looks for what makes queues slow, late or unsaf
 CREATE OR REPLACE FUNCTION drop_queue(queue text)
  RETURNS void
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
@@ -464,6 +487,7 @@ comment on function drop_queue(text) is 'Removes an empty queue.';
 CREATE OR REPLACE FUNCTION enqueue(queue text, payload jsonb, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT 0, dedup_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb, wake boolean DEFAULT true, OUT id bigint, OUT created boolean)
  RETURNS record
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
@@ -518,6 +542,7 @@ comment on function enqueue(text,jsonb,interval,timestamp with time zone,integer
 CREATE OR REPLACE FUNCTION enqueue_many(queue text, payloads jsonb[], delays interval[] DEFAULT NULL::interval[], ats timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], priorities integer[] DEFAULT NULL::integer[], dedup_keys text[] DEFAULT NULL::text[], headers jsonb[] DEFAULT NULL::jsonb[], wake boolean DEFAULT true)
  RETURNS TABLE(ordinality bigint, id bigint, created boolean)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
@@ -594,6 +619,7 @@ comment on function enqueue_many(text,jsonb[],interval[],timestamp with time zon
 CREATE OR REPLACE FUNCTION extend(id bigint, attempt integer, lease interval DEFAULT NULL::interval)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -618,6 +644,7 @@ comment on function extend(bigint,integer,interval) is 'Moves the end of the lea
 CREATE OR REPLACE FUNCTION extend_many(ids bigint[], attempts integer[], lease interval)
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
@@ -647,6 +674,7 @@ comment on function extend_many(bigint[],integer[],interval) is 'Extends many le
 CREATE OR REPLACE FUNCTION nack(id bigint, attempt integer, error text DEFAULT NULL::text, delay interval DEFAULT NULL::interval)
  RETURNS text
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -687,6 +715,7 @@ comment on function nack(bigint,integer,text,interval) is 'Failed: ready again a
 CREATE OR REPLACE FUNCTION nack_many(ids bigint[], attempts integer[], errors text[] DEFAULT NULL::text[], delays interval[] DEFAULT NULL::interval[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
@@ -705,6 +734,7 @@ comment on function nack_many(bigint[],integer[],text[],interval[]) is 'Nacks ma
 CREATE OR REPLACE FUNCTION next_ready_at(queue text)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -739,6 +769,7 @@ comment on function next_ready_at(text) is 'The earliest ready_at of a queue; nu
 CREATE OR REPLACE FUNCTION pause_queue(queue text)
  RETURNS boolean
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
 AS $function$
@@ -759,6 +790,7 @@ comment on function pause_queue(text) is 'Stops delivery until resume_queue. Fal
 CREATE OR REPLACE FUNCTION poll(queue text, max integer DEFAULT 1, lease interval DEFAULT NULL::interval, consumer text DEFAULT NULL::text, handlers integer DEFAULT 1, hint text DEFAULT NULL::text, woken_from timestamp with time zone DEFAULT NULL::timestamp with time zone, listening boolean DEFAULT false, ack_ids bigint[] DEFAULT NULL::bigint[], ack_attempts integer[] DEFAULT NULL::integer[], sleep interval DEFAULT NULL::interval)
  RETURNS TABLE(id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamp with time zone, enqueued_at timestamp with time zone, lease_ends_at timestamp with time zone, lateness interval, failures integer, lapses integer, is_suspect boolean, polled_at timestamp with time zone, next_ready_at timestamp with time zone, poll_interval interval, next_hint text, refused_acks text[], ready_since timestamp with time zone, is_crowded boolean)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
@@ -1112,6 +1144,7 @@ comment on function poll(text,integer,interval,text,integer,text,timestamp with 
 CREATE OR REPLACE FUNCTION purge(queue text, max integer DEFAULT 10000, include_leased boolean DEFAULT false)
  RETURNS bigint
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -1146,6 +1179,7 @@ comment on function purge(text,integer,boolean) is 'Deletes messages nobody is w
 CREATE OR REPLACE FUNCTION purge_dead(queue text, ids bigint[] DEFAULT NULL::bigint[], max integer DEFAULT 10000)
  RETURNS bigint
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
@@ -1172,6 +1206,7 @@ comment on function purge_dead(text,bigint[],integer) is 'Deletes dead letters, 
 CREATE OR REPLACE FUNCTION redrive(queue text, ids bigint[] DEFAULT NULL::bigint[], max integer DEFAULT 1000)
  RETURNS TABLE(dead_id bigint, id bigint)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
  SET plan_cache_mode TO 'force_custom_plan'
@@ -1217,6 +1252,7 @@ comment on function redrive(text,bigint[],integer) is 'Makes dead letters messag
 CREATE OR REPLACE FUNCTION release(id bigint, attempt integer, delay interval DEFAULT NULL::interval)
  RETURNS boolean
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -1246,6 +1282,7 @@ comment on function release(bigint,integer,interval) is 'Gives the message back,
 CREATE OR REPLACE FUNCTION release_many(ids bigint[], attempts integer[], delays interval[] DEFAULT NULL::interval[])
  RETURNS TABLE(id bigint, outcome text, attempt integer)
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '5s'
  SET enable_seqscan TO 'off'
@@ -1263,6 +1300,7 @@ comment on function release_many(bigint[],integer[],interval[]) is 'Gives many m
 CREATE OR REPLACE FUNCTION reschedule(id bigint, delay interval DEFAULT NULL::interval, at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS text
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '1s'
  SET enable_seqscan TO 'off'
@@ -1293,9 +1331,49 @@ end
 $function$;
 comment on function reschedule(bigint,interval,timestamp with time zone) is 'Gives a message nobody is working on another due time. Gives rescheduled or leased; null where there is none.';
 
+CREATE OR REPLACE FUNCTION restore_grants()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO '<schema>', 'pg_temp'
+AS $function$
+declare
+  v_count integer := 0;
+  v_schema text := quote_ident(current_schema());
+  g record;
+begin
+  for g in
+    select r.rolname as role from pg_roles r where exists (select from role_grants n where n.grantee = r.rolname) order by r.rolname
+  loop
+    execute format('revoke all on all functions in schema %s from %I', v_schema, g.role);
+    execute format('revoke all on all tables in schema %s from %I', v_schema, g.role);
+    execute format('revoke all on all sequences in schema %s from %I', v_schema, g.role);
+    execute format('revoke all on schema %s from %I', v_schema, g.role);
+    execute format('grant usage on schema %s to %I', v_schema, g.role);
+  end loop;
+  for g in
+    select r.rolname as role,
+           case when n.privilege = 'execute' then format('execute on function %s', p.oid::regprocedure)
+                else format('select%s on table %s', ' (' || (select string_agg(quote_ident(c), ', ') from unnest(n.columns) c) || ')', t.oid::regclass)
+           end as what
+      from role_grants n
+      join pg_roles r on r.rolname = n.grantee
+      left join pg_proc p on n.privilege = 'execute' and p.proname = n.object and p.pronamespace = current_schema()::regnamespace
+      left join pg_class t on n.privilege = 'select' and t.relname = n.object and t.relnamespace = current_schema()::regnamespace
+     where coalesce(p.oid, t.oid) is not null
+     order by 1, 2
+  loop
+    execute format('grant %s to %I', g.what, g.role);
+    v_count := v_count + 1;
+  end loop;
+  return v_count;
+end
+$function$;
+comment on function restore_grants() is 'Makes the rights of the roles what the table role_grants says. For migrations; `dueq roles` calls it too.';
+
 CREATE OR REPLACE FUNCTION resume_queue(queue text)
  RETURNS boolean
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
 AS $function$
@@ -1327,6 +1405,7 @@ comment on function schema_version() is 'Version of these tables and functions: 
 CREATE OR REPLACE FUNCTION wake(queue text, ago interval DEFAULT '00:00:00'::interval)
  RETURNS void
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
 AS $function$
 declare
@@ -1555,6 +1634,84 @@ begin
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('orphans', v_strays, 'every message can be found from its queue',
     'Rows were changed by hand, so nobody will ever claim these. Delete them, or restore the row of the queue with its id and priorities.') f;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _check_rights()
+ RETURNS TABLE("check" text, ok boolean, detail text, advice text)
+ LANGUAGE plpgsql
+ SET lock_timeout TO '1s'
+AS $function$
+#variable_conflict use_column
+declare
+  v_schema regnamespace := current_schema()::regnamespace;
+  v_owner oid := (select c.relowner from pg_class c where c.oid = 'messages'::regclass);
+  v_public text;
+  v_foreign text;
+  v_lost text;
+  v_more text;
+begin
+  select string_agg(o.name, ', ' order by o.name) into v_public
+    from (
+      select p.proname::text as name from pg_proc p
+       where p.pronamespace = v_schema
+         and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0))
+       union all
+      select c.relname from pg_class c
+       where c.relnamespace = v_schema and c.relkind in ('r', 'v', 'S')
+         and exists (select from aclexplode(c.relacl) a where a.grantee = 0)
+    ) o;
+
+  -- Whoever may create here, or owns a part, decides what runs with the rights of the owner.
+  select nullif(concat_ws('; ',
+           (select format('schema %s is owned by %s', n.nspname, n.nspowner::regrole) from pg_namespace n
+             where n.oid = v_schema and not pg_has_role(v_owner, n.nspowner, 'usage')),
+           (select string_agg(format('%s may create in schema %s', case when a.grantee = 0 then 'everybody' else a.grantee::regrole::text end, n.nspname), ', ' order by a.grantee)
+              from pg_namespace n cross join aclexplode(n.nspacl) a
+             where n.oid = v_schema and a.privilege_type = 'CREATE' and a.grantee not in (n.nspowner, v_owner)),
+           (select format('%s are not owned by %s, who owns messages', string_agg(p.proname, ', ' order by p.proname), v_owner::regrole)
+              from pg_proc p where p.pronamespace = v_schema and p.proowner <> v_owner having count(*) > 0)), '') into v_foreign;
+
+  select string_agg(distinct format('%s cannot use %s', g.grantee, g.object), ', ') into v_lost
+    from role_grants g
+    left join pg_roles r on r.rolname = g.grantee
+    left join pg_proc p on g.privilege = 'execute' and p.proname = g.object and p.pronamespace = v_schema
+    left join pg_class c on g.privilege = 'select' and c.relname = g.object and c.relnamespace = v_schema
+    left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (g.columns is null or a.attname = any(g.columns))
+   where r.oid is null or coalesce(p.oid, c.oid) is null
+      or not case when p.oid is not null then has_function_privilege(r.oid, p.oid, 'execute')
+                  else has_column_privilege(r.oid, c.oid, a.attnum, 'select') end
+      or not has_schema_privilege(r.oid, v_schema::oid, 'usage');
+
+  with held (role, object, attribute, privilege) as (
+    select a.grantee, p.proname::text, null::text, a.privilege_type
+      from pg_proc p cross join aclexplode(p.proacl) a where p.pronamespace = v_schema
+     union all
+    select a.grantee, c.relname, null, a.privilege_type
+      from pg_class c cross join aclexplode(c.relacl) a where c.relnamespace = v_schema
+     union all
+    select a.grantee, c.relname, t.attname, a.privilege_type
+      from pg_class c join pg_attribute t on t.attrelid = c.oid cross join aclexplode(t.attacl) a where c.relnamespace = v_schema
+  )
+  select string_agg(distinct format('%s may %s %s', r.rolname, lower(h.privilege), concat_ws('.', h.object, h.attribute)), ', ') into v_more
+    from held h
+    join pg_roles r on r.oid = h.role
+   where exists (select from role_grants g where g.grantee = r.rolname)
+     and not exists (select from role_grants g
+                      where g.grantee = r.rolname and g.object = h.object and g.privilege = lower(h.privilege)
+                        and (g.columns is null or h.attribute = any(g.columns)));
+
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('rights',
+    nullif(concat_ws('; ', 'everybody may use ' || v_public, v_foreign, v_lost, v_more), ''),
+    coalesce((select format('%s may do what `dueq roles` granted, and nothing else', string_agg(distinct g.grantee, ', ')) from role_grants g having count(*) > 0),
+             'nobody but the owner and those who were granted it may execute a function; `dueq roles` makes roles'),
+    concat_ws(' ',
+      case when v_public is not null
+           then format('Functions of dueq act with the rights of %s: revoke what everybody has (revoke all on all functions in schema %2$s from public; the same for tables).', v_owner::regrole, v_schema) end,
+      case when v_foreign is not null
+           then 'Give the schema and all that is in it to one owner, and let nobody else create there: what is found there runs with the rights of that owner.' end,
+      case when v_lost is not null or v_more is not null then 'Run `dueq roles` again: it makes the rights what they should be.' end)) f;
 end
 $function$;
 

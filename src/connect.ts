@@ -18,8 +18,9 @@ import { listenSource } from './listen-source.js'
 import { type Duration, durationMs, type Instant, instantText, knownOptions, messageId, schemaName } from './options.js'
 import { createPending } from './pending.js'
 import { openPool } from './pool.js'
-import { createHandle, createProducer, type Producer, type QueueHandle } from './queue.js'
+import { createHandle, createProducer, ensureQueue, type Producer, type QueueHandle } from './queue.js'
 import { createReturns } from './returns.js'
+import { namingRoles } from './role-missing.js'
 import { checkingSchema } from './schema.js'
 import { statements as statementsOf } from './statements.js'
 import type { Check } from './statements-doctor.js'
@@ -30,7 +31,10 @@ import { createWatches } from './watch.js'
 
 /** A connected dueq. */
 export type Dueq = AsyncDisposable & {
-  /** Creates the queues, or changes their stored settings to the declared ones. */
+  /**
+   * Creates the queues, or changes their stored settings to the declared ones. Where nothing is to be done, a role that may not
+   * do it needs no right but to look.
+   */
   ensure(queues: readonly QueueDefinition[]): Promise<void>
   /** A handle on a queue, by its contract or its name. Writes nothing. */
   queue<In, Out>(queue: Queue<In, Out>): QueueHandle<In, Out>
@@ -141,7 +145,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
   const dueq: Dueq = {
     async ensure(queues) {
       checkDefinitions(queues)
-      for (const queue of queues) await statements.createQueue(query, queue.name, queue.settings)
+      for (const queue of queues) await ensureQueue(client, queue)
     },
     queue: ((queue: Queue | string) => {
       alive()
@@ -149,7 +153,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     }) as Dueq['queue'],
     in(transaction) {
       alive()
-      const inside = transactionQuery(transaction, prepare)
+      const inside = namingRoles(transactionQuery(transaction, prepare), schema)
       return {
         queue: ((queue: Queue | string) =>
           createProducer(plainEnqueuer(inside, statements), definition(queue))) as DueqInTransaction['queue'],

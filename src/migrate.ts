@@ -9,6 +9,7 @@ import { DueqError } from './errors.js'
 import { isEngine, isPartOfEngine, type Migrations, ownDirectory, readMigrations } from './migrations.js'
 import { inSession, lockSchema, standingAside } from './migrator.js'
 import { type Duration, databaseUrl, describe, durationMs, knownOptions, schemaName } from './options.js'
+import { refreshRoles } from './roles.js'
 
 /** What `migrate`, `migrationStatus` and `migrationSql` take. */
 export type MigrateOptions = {
@@ -64,6 +65,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<Pick<Migrat
         logger: { debug: () => {}, info: log, warn: log, error: () => {} },
       }),
     )
+    await refreshRoles(client, schema)
     return { applied: pending, newer }
   })
 }

@@ -5,7 +5,7 @@ import { type Consumer, startConsumer } from './consumer.js'
 import { differences, type QueueDefinition } from './definition.js'
 import { type DequeueOptions, dequeue } from './dequeue.js'
 import type { Enqueuer } from './enqueuer.js'
-import { DueqError } from './errors.js'
+import { DueqError, isDueqError } from './errors.js'
 import type { Handler } from './handlers.js'
 import { iterate, type MessagesOptions } from './iterate.js'
 import type { Message } from './message.js'
@@ -72,6 +72,17 @@ export function createProducer<In>(enqueuer: Enqueuer, queue: QueueDefinition): 
   return {
     enqueue: (payload, options) => enqueueOne(enqueuer, queue, payload, options),
     enqueueMany: ((items, options) => enqueueAll(enqueuer, queue, items, options)) as Producer<In>['enqueueMany'],
+  }
+}
+
+/** Creates a queue or changes its stored settings; passes where it may not, but they are as declared. */
+export async function ensureQueue({ query, statements }: Client, { name, settings }: QueueDefinition): Promise<void> {
+  try {
+    await statements.createQueue(query, name, settings)
+  } catch (error) {
+    if (!isDueqError(error) || error.code !== 'database.permission') throw error
+    const [stored] = await statements.settings(query, name)
+    if (!stored || differences(settings, stored).length > 0) throw error
   }
 }
 

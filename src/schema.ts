@@ -5,6 +5,7 @@
 import { fromDatabase } from './database-errors.js'
 import type { Query, Row } from './driver.js'
 import { DueqError } from './errors.js'
+import { namingRole } from './role-missing.js'
 import type { Statements } from './statements.js'
 
 /** The schema generation this client speaks, and the first revision of it that it can work with. */
@@ -30,7 +31,7 @@ export function checkingSchema(asking: Query, statements: Statements, schema: st
   const again = async (query: Query, cause: unknown, statement: Parameters<Query>): Promise<readonly Row[]> => {
     let latest = cause
     for (const pauseMs of migrationPausesMs) {
-      if (!isOfMigration(latest)) throw latest
+      if (!isOfMigration(latest)) throw namingRole(latest, schema)
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       try {
         return await query(...statement)
@@ -42,7 +43,7 @@ export function checkingSchema(asking: Query, statements: Statements, schema: st
     const seen = isOfMigration(latest)
       ? await lookAtSchema(asking, statements, schema).catch(() => undefined)
       : undefined
-    throw seen?.error ?? latest
+    throw seen?.error ?? namingRole(latest, schema)
   }
   // Once all is well a statement passes without a function of its own to wait in.
   return (query) => {
@@ -108,7 +109,7 @@ function versionError(schema: string, version: number): DueqError | undefined {
 /** Without the function that tells the version there is no schema of dueq. */
 function schemaError(schema: string, error: unknown): DueqError {
   const cause = fromDatabase(error)
-  if (cause.code !== 'schema.missing') return cause
+  if (cause.code !== 'schema.missing') return namingRole(cause, schema)
   return new DueqError(
     'schema.missing',
     `There is no dueq in schema "${schema}" of this database. Run \`npx dueq migrate${schema === 'dueq' ? '' : ` --schema ${schema}`}\` (or check the \`schema\` option).`,

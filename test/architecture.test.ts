@@ -19,6 +19,9 @@ const layers = [
   ['watch', 'verbs'],
   ['agenda'],
   ['acks', 'returns', 'connect-options', 'consume-options', 'message', 'wakeup', 'schema', 'migrate'],
+  ['role-missing'],
+  ['roles'],
+  ['privileges'],
   ['listener', 'migrator', 'migrations'],
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
@@ -68,7 +71,7 @@ test('only the statements and the migrations speak SQL', () => {
   )
   // `dueq bench` compares with bare statements, which are no calls of functions.
   const allowed =
-    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|migrator|migrations|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
+    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|migrator|migrations|roles|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

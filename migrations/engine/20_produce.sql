@@ -16,7 +16,7 @@ create function create_queue(
   backoff_max interval default null,
   poll_interval interval default null
 ) returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 as $$
@@ -186,7 +186,7 @@ create function enqueue(
   out id bigint,
   out created boolean
 )
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 set enable_seqscan = off
@@ -324,7 +324,7 @@ create function enqueue_many(
   headers jsonb[] default null,
   wake boolean default true
 ) returns table (ordinality bigint, id bigint, created boolean)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 set enable_seqscan = off
@@ -458,7 +458,7 @@ $$;
 -- to be told is decided without that margin, or it would always look like a return to an old place (see _wake).
 -- Changes: nothing. Locks: see _wake. Raises: DQ001, DQ002.
 create function wake(queue text, ago interval default '0') returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 as $$
 declare

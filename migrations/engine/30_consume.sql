@@ -195,7 +195,7 @@ create function poll(
   polled_at timestamptz, next_ready_at timestamptz, poll_interval interval, next_hint text, refused_acks text[],
   ready_since timestamptz, is_crowded boolean
 )
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '5s' -- no row is waited for; a table that somebody locks would keep the sessions of clients that gave up
 set enable_seqscan = off
@@ -560,7 +560,7 @@ create function dequeue(
   id bigint, attempt integer, payload jsonb, headers jsonb, priority smallint, due_at timestamptz, enqueued_at timestamptz,
   lease_ends_at timestamptz, lateness interval, failures integer, lapses integer
 )
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -9,7 +9,7 @@
 -- Changes: messages. Locks: the row.
 -- Returns: false where the lease is lost or the attempt is settled already.
 create function ack(id bigint, attempt integer) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -92,7 +92,7 @@ $$;
 -- row: try again, alone). No row: all are acked.
 -- Raises: DQ002 for arrays of unequal length.
 create function ack_many(ids bigint[], attempts integer[]) returns table (id bigint, outcome text, attempt integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '5s'
 set enable_seqscan = off
@@ -118,7 +118,7 @@ comment on function ack_many is 'Acks many messages without waiting for any. Giv
 -- Changes: messages. Locks: the row.
 -- Returns: the new end of the lease, or null where the lease is lost. Raises: DQ002.
 create function extend(id bigint, attempt integer, lease interval default null) returns timestamptz
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -147,7 +147,7 @@ comment on function extend is 'Moves the end of the lease to that long from now,
 -- row, so nobody else can claim it before that ends). No row: all are extended, to `lease` from now.
 -- Raises: DQ002.
 create function extend_many(ids bigint[], attempts integer[], lease interval) returns table (id bigint, outcome text, attempt integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '5s'
 set enable_seqscan = off
@@ -191,7 +191,7 @@ $$;
 -- Changes: messages, dead_letters. Locks: the row. Wakes consumers unless the retry is after their next look.
 -- Returns: 'retry', 'dead', or null where the lease is lost. Raises: DQ002.
 create function nack(id bigint, attempt integer, error text default null, delay interval default null) returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -235,7 +235,7 @@ comment on function nack is 'Failed: ready again after the back-off, or a dead l
 -- Changes: messages. Locks: the row. Wakes consumers unless it is ready after their next look.
 -- Returns: false where the lease is lost. Raises: DQ002.
 create function release(id bigint, attempt integer, delay interval default null) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -347,7 +347,7 @@ $$;
 -- holds the row: try again). Raises: DQ002, then nothing is changed.
 create function nack_many(ids bigint[], attempts integer[], errors text[] default null, delays interval[] default null)
 returns table (id bigint, outcome text, attempt integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '5s'
 set enable_seqscan = off
@@ -371,7 +371,7 @@ comment on function nack_many is 'Nacks many messages without waiting for any. G
 -- the row: try again). No row: all are released. Raises: DQ002, then nothing is changed.
 create function release_many(ids bigint[], attempts integer[], delays interval[] default null)
 returns table (id bigint, outcome text, attempt integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '5s'
 set enable_seqscan = off
@@ -391,7 +391,7 @@ comment on function release_many is 'Gives many messages back without waiting fo
 -- Changes: messages, dead_letters. Locks: the row.
 -- Returns: false where the lease is lost. Raises: DQ002 for an empty reason.
 create function dead_letter(id bigint, attempt integer, reason text, error text default null) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off

@@ -4,7 +4,7 @@
 -- Changes: queues. Locks: the row of the queue.
 -- Returns: false where it was paused already. Raises: DQ001.
 create function pause_queue(queue text) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 as $$
@@ -27,7 +27,7 @@ comment on function pause_queue is 'Stops delivery until resume_queue. False whe
 -- Changes: queues. Locks: the row of the queue. Wakes consumers.
 -- Returns: false where it was not paused. Raises: DQ001.
 create function resume_queue(queue text) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 as $$
@@ -56,7 +56,7 @@ comment on function resume_queue is 'Ends the pause. False where it was not paus
 -- Returns: nothing. Raises: DQ001, DQ006 where messages or dead letters are left, 55P03; 0A000 above READ COMMITTED, where
 -- an old snapshot would hide the latest messages.
 create function drop_queue(queue text) returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 set enable_seqscan = off
@@ -93,7 +93,7 @@ comment on function drop_queue is 'Removes an empty queue.';
 -- Returns: the earliest ready_at of the queue, in the past where something is ready now; null where the queue is empty
 -- or paused. Raises: DQ001.
 create function next_ready_at(queue text) returns timestamptz
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -131,7 +131,7 @@ comment on function next_ready_at is 'The earliest ready_at of a queue; null whe
 -- Returns: 'cancelled', 'leased' where a consumer holds it, or null where there is no such message (any more).
 -- Raises: 55P03 where another transaction holds the row for more than a second.
 create function cancel(id bigint) returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -158,7 +158,7 @@ comment on function cancel is 'Removes a message nobody is working on. Gives can
 -- Returns: 'rescheduled', 'leased' where a consumer holds it, or null where there is no such message (any more).
 -- Raises: DQ002, DQ004, 55P03 where another transaction holds the row for more than a second.
 create function reschedule(id bigint, delay interval default null, at timestamptz default null) returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '1s'
 set enable_seqscan = off
@@ -230,7 +230,7 @@ $$;
 -- Returns: the old and the new id of each. Raises: DQ001, DQ002.
 create function redrive(queue text, ids bigint[] default null, max integer default 1000)
 returns table (dead_id bigint, id bigint)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 set plan_cache_mode = force_custom_plan
@@ -279,7 +279,7 @@ comment on function redrive is 'Makes dead letters messages again, due now. Give
 -- Changes: messages. Locks: the rows, passing over locked ones.
 -- Returns: how many were deleted; call again until it is 0. Raises: DQ001, DQ002.
 create function purge(queue text, max integer default 10000, include_leased boolean default false) returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -316,7 +316,7 @@ comment on function purge is 'Deletes messages nobody is working on, at most max
 -- Changes: dead_letters. Locks: the rows, passing over locked ones.
 -- Returns: how many were deleted. Raises: DQ001, DQ002.
 create function purge_dead(queue text, ids bigint[] default null, max integer default 10000) returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off

@@ -210,6 +210,7 @@ begin
   return query select c."check", c.ok, c.detail, c.advice from _check_sessions() c;
   begin
     return query select c."check", c.ok, c.detail, c.advice from _check_tables() c;
+    return query select c."check", c.ok, c.detail, c.advice from _check_rights() c;
     return query select c."check", c.ok, c.detail, c.advice from _check_queues() c;
     return query select f."check", f.ok, f.detail, f.advice
       from _finding('table locks', null, 'no table of dueq is locked as a whole', null) f;

@@ -60,7 +60,7 @@ export function runOn(
     const source = sourceOf({ url: options.url, prepare: false })
     const listenUrl = options.listenUrl ?? (process.env['DUEQ_LISTEN_URL'] || undefined)
     const listener = listenSource(sourceOf({ url: listenUrl ?? options.url }), undefined)
-    const schema = schemaName(options.schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq'))
+    const schema = schemaOf(options)
     const pool = openPool(source, 30_000)
     const statements = statementsOf(schema)
     const listenTo = listener && 'url' in listener ? listener.url : undefined
@@ -73,6 +73,11 @@ export function runOn(
       await pool.close()
     }
   })
+}
+
+/** The name of the schema that a command is about. */
+export function schemaOf({ schema }: SharedOptions): string {
+  return schemaName(schema ?? (process.env['DUEQ_SCHEMA'] || 'dueq'))
 }
 
 /** The stored settings of a queue; raises `queue.unknown`. */

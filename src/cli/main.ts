@@ -16,6 +16,7 @@ import { purgeCommand } from './commands/purge.js'
 import { queueCommand } from './commands/queue.js'
 import { replayCommand } from './commands/replay.js'
 import { rescheduleCommand } from './commands/reschedule.js'
+import { rolesCommand } from './commands/roles.js'
 import { statsCommand } from './commands/stats.js'
 import { exitCodesHelp, fail } from './exit-codes.js'
 
@@ -40,6 +41,7 @@ for (const add of [
   cancelCommand,
   rescheduleCommand,
   doctorCommand,
+  rolesCommand,
   demoCommand,
   replayCommand,
   benchCommand,

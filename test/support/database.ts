@@ -41,9 +41,8 @@ export async function freshSchema(options: { readonly migrate?: boolean } = {}):
       create table ${schema}.test_clock (shift interval not null, frozen_at timestamptz);
       insert into ${schema}.test_clock (shift, frozen_at) values ('0', null);
       create or replace function ${schema}.clock() returns timestamptz
-        language plpgsql volatile set search_path = ${schema}, pg_temp
+        language plpgsql volatile security definer set search_path = ${schema}, pg_temp
       as $$ begin return (select coalesce(frozen_at, clock_timestamp()) + shift from test_clock); end $$;
-      grant select on ${schema}.test_clock to public;
     `)
     isClockReplaced = true
   }

@@ -164,7 +164,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     stats: () => statements.stats(query),
     doctor: () =>
       examine({
-        query: pool.query,
+        query: namingRoles(pool.query, schema),
         statements,
         schema,
         source,

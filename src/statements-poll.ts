@@ -96,7 +96,7 @@ export type Polled = {
 export function pollStatement(schema: string) {
   // `extract` is exact for all times, and takes four times as long as the double, which is for those of today.
   const micros = (instant: string): string =>
-    `(case when ${instant} between '1971-01-01 00:00Z' and '2100-01-01 00:00Z' then (pg_catalog.date_part('epoch', ${instant}) * 1000000)::bigint else (extract(epoch from ${instant}) * 1000000)::bigint end)::text`
+    `(case when ${instant} between '1971-01-01 00:00Z' and '2100-01-01 00:00Z' then (pg_catalog.date_part('epoch', ${instant}) operator(pg_catalog.*) 1000000)::bigint else (extract(epoch from ${instant}) operator(pg_catalog.*) 1000000)::bigint end)::text`
   // The fields of `fewHave` and `lastRow`, in their order.
   const fewHave = `pg_catalog.concat_ws(' ', p.attempt, p.priority, p.failures, p.lapses, p.is_suspect::integer, ${micros('p.ready_since')})`
   const lastRow = `pg_catalog.json_build_array(${micros('p.lease_ends_at')}, ${micros('p.polled_at')}, ${micros('p.next_ready_at')}, extract(epoch from p.poll_interval), p.next_hint, p.refused_acks, p.is_crowded)::text`

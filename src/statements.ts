@@ -6,7 +6,8 @@
 // them, arrays are array literals in text: no driver has to guess a type. Columns come back as text, instants as the JSON
 // form of PostgreSQL (ISO 8601 whatever DateStyle and TimeZone say), with its microseconds. Each column of a statement has a
 // name of its own, or a driver that gives rows as objects would lose some. Functions of PostgreSQL are called as pg_catalog's:
-// a `public.to_json(timestamptz)` fits better than the one for any type, wherever it is on the search path.
+// a `public.to_json(timestamptz)` fits better than the one for any type, wherever it is on the search path; and so are operators on
+// values of different types, for which PostgreSQL has to convert one.
 import type { Query } from './driver.js'
 import { doctorStatements } from './statements-doctor.js'
 import { operatorStatements } from './statements-operate.js'

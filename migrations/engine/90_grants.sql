@@ -94,7 +94,8 @@ begin
   -- Whoever may create here, or owns a part, decides what runs with the rights of the owner.
   select nullif(concat_ws('; ',
            (select format('schema %s is owned by %s', n.nspname, n.nspowner::regrole) from pg_namespace n
-             where n.oid = v_schema and not pg_has_role(v_owner, n.nspowner, 'usage')),
+             where n.oid = v_schema and n.nspowner <> v_owner and not (select o.rolsuper from pg_roles o where o.oid = n.nspowner)
+               and ((select o.rolsuper from pg_roles o where o.oid = v_owner) or not pg_has_role(v_owner, n.nspowner, 'usage'))),
            (select string_agg(format('%s may create in schema %s', case when a.grantee = 0 then 'everybody' else a.grantee::regrole::text end, n.nspname), ', ' order by a.grantee)
               from pg_namespace n cross join aclexplode(n.nspacl) a
              where n.oid = v_schema and a.privilege_type = 'CREATE' and a.grantee not in (n.nspowner, v_owner)),

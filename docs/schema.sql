@@ -2045,6 +2045,7 @@ $function$;
 CREATE OR REPLACE FUNCTION _enqueue_many_plain(queue text, payloads jsonb, delays double precision[], wake boolean)
  RETURNS bigint[]
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO '<schema>', 'pg_temp'
  SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'

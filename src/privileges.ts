@@ -14,6 +14,7 @@ export const functionPrivileges: Readonly<Record<string, readonly RoleName[]>> =
 
   enqueue: ['producer'],
   enqueue_many: ['producer'],
+  _enqueue_many_plain: ['producer'],
   wake: ['producer'],
 
   poll: ['consumer'],

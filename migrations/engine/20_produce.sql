@@ -406,7 +406,7 @@ comment on function enqueue_many is 'Enqueues many messages: all or none. Gives 
 -- to enqueue_many, which raises for it, so that nothing is inserted twice.
 -- Returns: the ids, in the order of the payloads.
 create function _enqueue_many_plain(queue text, payloads jsonb, delays double precision[], wake boolean) returns bigint[]
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path from current
 set lock_timeout = '2s'
 set enable_seqscan = off

@@ -1,9 +1,9 @@
 // The table of privileges, row by row: every function with arguments that it accepts, every column of every relation, as each
 // role on a real server. What is in the schema and not in the table fails here.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { functionPrivileges, type RoleName, roleNames, viewPrivileges } from '../../src/privileges.js'
+import { functionPrivileges, type RoleName, roleNames, rolesFor, viewPrivileges } from '../../src/privileges.js'
 import { freshSchema, type TestSchema } from '../support/database.js'
 import { type Login, logins, type Roles, startRoles } from './roles.js'
 
@@ -30,6 +30,7 @@ const calls: Readonly<Record<string, string>> = {
   clock: `clock()`,
   enqueue: `enqueue('q', '1', priority => 7, dedup_key => 'k', headers => '{}')`,
   enqueue_many: `enqueue_many('q', array['1']::jsonb[], priorities => array[9], dedup_keys => array['k'])`,
+  _enqueue_many_plain: `_enqueue_many_plain('q', '[1, 2]', true)`,
   wake: `wake('q')`,
   poll: `poll('q', listening => true)`,
   dequeue: `dequeue('q')`,
@@ -58,16 +59,22 @@ const calls: Readonly<Record<string, string>> = {
 
 it('every public function has a call here, and a line in the table unless it is for the owner alone', async () => {
   const functions = await functionsOf()
-  const isPublic = (name: string): boolean => !name.startsWith('_')
-  expect(Object.keys(calls).sort()).toEqual(
-    functions
-      .map(({ name }) => name)
-      .filter(isPublic)
-      .sort(),
-  )
   const known = functions.map(({ name }) => name)
+  // What fixes its path is called from outside, whatever its name.
+  const entries = functions.filter(({ name, isEntry }) => isEntry || !name.startsWith('_')).map(({ name }) => name)
+  expect(Object.keys(calls).sort()).toEqual(entries.sort())
   expect(Object.keys(functionPrivileges).filter((name) => !known.includes(name))).toEqual([])
-  expect(known.filter((name) => isPublic(name) && !functionPrivileges[name])).toEqual(['restore_grants'])
+  expect(entries.filter((name) => !functionPrivileges[name])).toEqual(['restore_grants'])
+})
+
+it('every function and view that the client calls is for one of the roles', () => {
+  const src = new URL('../../src/', import.meta.url)
+  const called = readdirSync(src)
+    .filter((file) => file.startsWith('statements'))
+    .flatMap((file) => [...readFileSync(new URL(file, src), 'utf8').matchAll(/(?:\$\{f\}|"\$\{schema\}"\.)(\w+)/g)])
+    .map(([, name]) => name!)
+  expect(new Set(called).size).toBeGreaterThan(25)
+  expect(called.filter((name) => (rolesFor(name) ?? []).length === 0)).toEqual([])
 })
 
 it.each(logins)('%s may call the functions that the table says, and no others', async (login) => {
@@ -150,6 +157,9 @@ it('docs/security.md has the same table', () => {
 
 // --- internal ---
 
+/** `isEntry`: it fixes its search path. `nulls`: a null for each argument. */
+type Described = { readonly name: string; readonly isEntry: boolean; readonly nulls: string }
+
 function named(text: string): string {
   return text.replace(/\bdueq\b/g, test.schema)
 }
@@ -168,9 +178,9 @@ async function codeAs(login: Login, text: string): Promise<string> {
   }
 }
 
-async function functionsOf(): Promise<readonly { readonly name: string; readonly nulls: string }[]> {
-  return test.sql<{ name: string; nulls: string }[]>`
-    select p.proname as name,
+async function functionsOf(): Promise<readonly Described[]> {
+  return test.sql<Described[]>`
+    select p.proname as name, coalesce(p.proconfig::text like '%search_path=%', false) as "isEntry",
            coalesce((select string_agg('null::' || format_type(t, null), ', ' order by n)
                        from unnest(p.proargtypes) with ordinality a (t, n)), '') as nulls
       from pg_proc p where p.pronamespace = ${test.schema}::regnamespace order by 1`

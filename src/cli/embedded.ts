@@ -10,7 +10,7 @@
  * the next start.
  */
 import { randomBytes } from 'node:crypto'
-import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -28,12 +28,26 @@ export type EmbeddedOptions = {
   readonly major?: number
   /** Takes the lines of the server's log. */
   readonly onLog?: (line: string) => void
+  /** The port to listen on, which must be free. @default a free one */
+  readonly port?: number
+  /** Where the data come from, in place of an empty database. */
+  readonly origin?: DataOrigin
+}
+
+/** Data of another server. */
+export type DataOrigin = {
+  /** The password of its superuser. */
+  readonly password: string
+  /** Fills the directory, which exists. What is in there is made the server's own afterwards. */
+  fill(dataDirectory: string): Promise<void>
 }
 
 export type EmbeddedServer = {
   /** The superuser's URL of the database `postgres`, password included. */
   readonly url: string
   readonly port: number
+  /** What it was started with. */
+  readonly options: EmbeddedOptions
   readonly dataDirectory: string
   /** The postmaster's process id: another one after `restart`. */
   readonly pid: number
@@ -62,7 +76,8 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   await sweepOrphans(base)
   const scratch = await createScratch(base)
   const dataDirectory = join(scratch, 'data')
-  const password = randomBytes(18).toString('base64url')
+  const { origin } = options
+  const password = origin?.password ?? randomBytes(18).toString('base64url')
   const log: string[] = []
 
   const run = (name: string, args: readonly string[]): Run =>
@@ -75,11 +90,19 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     return new Error(`${what}. Its last lines:\n${log.map((line) => `  ${line}`).join('\n')}`)
   }
 
+  const own = (paths: readonly string[]) => {
+    if (user) for (const path of paths) chownSync(path, user.uid, user.gid)
+  }
   const initialize = async () => {
+    mkdirSync(dataDirectory, { mode: 0o700 })
+    if (origin) {
+      await origin.fill(dataDirectory)
+      const names = readdirSync(dataDirectory, { recursive: true }).map(String)
+      return own([dataDirectory, ...names.map((name) => join(dataDirectory, name))])
+    }
     const passwordFile = join(scratch, 'password')
     writeFileSync(passwordFile, password, { mode: 0o600 })
-    mkdirSync(dataDirectory, { mode: 0o700 })
-    if (user) for (const path of [passwordFile, dataDirectory]) chownSync(path, user.uid, user.gid)
+    own([passwordFile, dataDirectory])
     const args = ['-D', dataDirectory, '-U', 'postgres', '-E', 'UTF8', '--locale=C', '--no-sync']
     const initdb = run('initdb', [...args, '-A', 'scram-sha-256', `--pwfile=${passwordFile}`])
     await initdb.ended
@@ -112,12 +135,12 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     bin = await prepareBinaries(binaries, user, base, scratch)
     await initialize()
     for (let attempt = 1; !postmaster; attempt++) {
-      port = await freePort()
+      port = options.port ?? (await freePort())
       try {
         postmaster = await launch(port)
       } catch (error) {
         // Somebody else may have taken the port between the look and the start.
-        if (attempt >= portAttempts || (await isFree(port))) throw error
+        if (attempt >= portAttempts || options.port || (await isFree(port))) throw error
       }
     }
   } catch (error) {
@@ -134,6 +157,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   return {
     url: urlOf(port),
     port,
+    options,
     dataDirectory,
     get pid() {
       return running.child.pid!

@@ -2,11 +2,12 @@
 import { type PgQueryable, type PostgresJs, type QueryFunction, queryOf } from './driver.js'
 import { DueqError } from './errors.js'
 import type { DueqEvent } from './events.js'
-import { type Duration, databaseUrl, describe, knownOptions, readable, wholeNumber } from './options.js'
+import { type Duration, describe, knownOptions, readable, wholeNumber } from './options.js'
 import type { Source } from './pool.js'
+import { followUrl } from './primary.js'
 
 export type ConnectOptions = {
-  /** Connection URL. @default `DUEQ_DATABASE_URL`, then `DATABASE_URL` */
+  /** Connection URL; of several hosts (`postgres://h1:5432,h2:5433/db`) the primary is followed. @default `DUEQ_DATABASE_URL`, then `DATABASE_URL` */
   readonly url?: string
   /** Your postgres.js instance, shared; dueq never ends it. */
   readonly sql?: PostgresJs
@@ -69,7 +70,8 @@ export function sourceOf(given: ConnectOptions): Source {
     queryOf(shared) // refuses what is no connection
     return { shared }
   }
-  return { url: databaseUrl(url), max: wholeNumber('max', given.max ?? 4, 1, 100), prepare: given.prepare ?? true }
+  const max = wholeNumber('max', given.max ?? 4, 1, 100)
+  return { ...followUrl(url), max, prepare: given.prepare ?? true }
 }
 
 // --- internal ---

@@ -166,7 +166,13 @@ function textRow(row: unknown): Row {
 }
 
 type PostgresJsCalls = {
-  readonly options?: { readonly prepare?: boolean; readonly transform?: PostgresJsTransform }
+  readonly options?: {
+    readonly prepare?: boolean
+    readonly transform?: PostgresJsTransform
+    readonly host?: readonly string[]
+    readonly port?: readonly number[]
+    readonly socket?: unknown
+  }
   unsafe(text: string, params: unknown[], options: object): { values(): PostgresJsQuery }
 }
 

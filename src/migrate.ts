@@ -8,7 +8,8 @@ import type { Client } from 'pg'
 import { DueqError } from './errors.js'
 import { isEngine, isPartOfEngine, type Migrations, ownDirectory, readMigrations } from './migrations.js'
 import { inSession, lockSchema, standingAside } from './migrator.js'
-import { type Duration, databaseUrl, describe, durationMs, knownOptions, schemaName } from './options.js'
+import { type Duration, describe, durationMs, knownOptions, schemaName } from './options.js'
+import { primaryUrl } from './primary.js'
 import { refreshRoles } from './roles.js'
 
 /** What `migrate`, `migrationStatus` and `migrationSql` take. */
@@ -42,7 +43,7 @@ export type MigrationStatus = {
 export async function migrate(options: MigrateOptions = {}): Promise<Pick<MigrationStatus, 'applied' | 'newer'>> {
   const { schema, directory, timeoutMs, log = () => {} } = checked(options, '5m')
   const own = await readMigrations(directory)
-  return inSession(databaseUrl(options.url), timeoutMs, async (client) => {
+  return inSession(await primaryUrl(options.url), timeoutMs, async (client) => {
     const { runner } = await import('node-pg-migrate')
     await lockSchema(client, schema)
     const { newer, pending, version } = await compare(client, schema, own)
@@ -74,7 +75,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<Pick<Migrat
 export async function migrationStatus(options: MigrateOptions = {}): Promise<MigrationStatus> {
   const { schema, directory, timeoutMs } = checked(options, '30s')
   const own = await readMigrations(directory)
-  return inSession(databaseUrl(options.url), timeoutMs, async (client) => {
+  return inSession(await primaryUrl(options.url), timeoutMs, async (client) => {
     const { version: _, ...status } = await compare(client, schema, own)
     return status
   })

@@ -12,10 +12,17 @@ import { cutOff, sockets } from './cut-off.js'
 import { fromDatabase } from './database-errors.js'
 import { type Query, queryOf } from './driver.js'
 import { DueqError } from './errors.js'
+import type { Primary } from './primary.js'
 
 /** Where statements run: given by the user, or a URL to connect to. */
 export type Source =
-  | { readonly url: string; readonly max: number; readonly prepare: boolean }
+  | {
+      readonly url: string
+      readonly max: number
+      readonly prepare: boolean
+      /** Where the URL had several hosts. */
+      readonly primary?: Primary | undefined
+    }
   | { readonly shared: unknown }
 
 /** A source of connections with deadlines. */
@@ -48,9 +55,15 @@ type Waiting = {
   readonly timer: NodeJS.Timeout
 }
 
+/** After how long without an answer the hosts are asked for the primary, again and again, in ms. */
+const silentMs = 2_000
+
+/** Errors after which another connection may do better. */
+const isOfServer = /^database\.(unreachable|read_only|credentials|not_found)$/
+
 type Own = Exclude<Source, { readonly shared: unknown }>
 
-function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
+function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool {
   const places: Place[] = []
   // The place used last is used first: its connection is up, and its statements are prepared.
   const free: Place[] = []
@@ -68,7 +81,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
       backoff: () => 0,
       onnotice: () => {},
       connection: { application_name: 'dueq' },
-      socket: sockets(),
+      socket: sockets(primary?.connect),
     } as postgres.Options<never>)
   const take = (deadline: number, line: Set<Waiting>): Place | Promise<Place> => {
     const place = free.pop()
@@ -106,6 +119,11 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     if (place.sql) void cutOff(place.sql)
     place.sql = place.run = undefined
   }
+  // What a connection learned of its server holds for those that wait beside it.
+  const dropFree = (): void => {
+    for (const place of free) drop(place)
+  }
+  const unfollow = primary?.onMove(dropFree)
 
   const queryIn =
     (line: Set<Waiting>): Query =>
@@ -114,19 +132,27 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
       const deadline = Math.min(performance.now() + deadlineMs, earlier)
       const taken = take(deadline, line)
       const place = taken instanceof Promise ? await taken : taken
+      let looking: NodeJS.Timeout | undefined
       try {
         if (isClosed) throw closedError()
         // With a hundredth of its time left a statement would hardly be answered, and its outcome be unknown.
         if (performance.now() + deadlineMs / 100 >= deadline) throw busyError(deadlineMs, max)
         place.sql ??= open()
         place.run ??= queryOf(place.sql)
+        // A primary that says nothing may be one no more; others know.
+        looking = primary && setInterval(primary.look, silentMs)
         return await within(deadline - performance.now(), deadlineMs, place.run(text, params))
       } catch (cause) {
         const error = fromDatabase(cause)
+        if (error.isOutcomeUnknown || isOfServer.test(error.code)) {
+          drop(place)
+          primary?.doubt()
+        }
         // A server that has become a standby takes no writes any more: the next connection may find the primary.
-        if (error.isOutcomeUnknown || /^database\.(unreachable|read_only)$/.test(error.code)) drop(place)
+        if (error.code === 'database.read_only') dropFree()
         throw error
       } finally {
+        clearInterval(looking)
         giveBack(place)
       }
     }
@@ -136,6 +162,7 @@ function ownPool({ url, max, prepare }: Own, deadlineMs: number): Pool {
     urgent: queryIn(waitingAhead),
     async close() {
       isClosed = true
+      unfollow?.()
       for (let entry = nextWaiting(); entry; entry = nextWaiting()) entry.reject(closedError())
       await Promise.all(places.map(({ sql }) => sql && end(sql)))
     },

@@ -26,12 +26,15 @@ const layers = [
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
   ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'pending', 'gate', 'poll-intervals'],
+  ['primary'],
+  ['ask-hosts'],
   ['definition', 'json', 'payload-schema'],
   ['statements'],
-  ['statements-doctor'],
+  ['statements-doctor', 'statements-server'],
   ['statements-operate', 'statements-poll', 'events'],
   ['statements-settle', 'statements-produce'],
   ['text-form'],
+  ['hosts'],
   ['driver', 'options', 'cut-off', 'echo', 'hint', 'asking-signal', 'turns', 'alarm', 'bag'],
   ['database-errors'],
   ['errors'],
@@ -71,7 +74,7 @@ test('only the statements and the migrations speak SQL', () => {
   )
   // `dueq bench` compares with bare statements, which are no calls of functions.
   const allowed =
-    /^(statements(-produce|-poll|-settle|-operate|-doctor)?|migrate|migrator|migrations|roles|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
+    /^(statements(-produce|-poll|-settle|-operate|-doctor|-server)?|migrate|migrator|migrations|roles|driver)\.ts$|^cli\/(embedded|bench-sql\.ts$)/
   expect(speakers.map(({ file }) => file).filter((file) => !allowed.test(file))).toEqual([])
 })
 

@@ -6,8 +6,7 @@ import { sourceOf } from '../connect-options.js'
 import type { Query } from '../driver.js'
 import { DueqError } from '../errors.js'
 import type { DueqEvent } from '../events.js'
-import { listenSource } from '../listen-source.js'
-import { messageId, queueName, schemaName } from '../options.js'
+import { databaseUrl, messageId, queueName, schemaName } from '../options.js'
 import { openPool } from '../pool.js'
 import { checkingSchema } from '../schema.js'
 import { type Statements, statements as statementsOf } from '../statements.js'
@@ -58,13 +57,11 @@ export function runOn(
   return run(options, async () => {
     // Unprepared, so that the CLI works through a pooler in transaction mode without being told.
     const source = sourceOf({ url: options.url, prepare: false })
-    const listenUrl = options.listenUrl ?? (process.env['DUEQ_LISTEN_URL'] || undefined)
-    const listener = listenSource(sourceOf({ url: listenUrl ?? options.url }), undefined)
+    const listenUrl = databaseUrl(options.listenUrl ?? (process.env['DUEQ_LISTEN_URL'] || options.url))
     const schema = schemaOf(options)
     const pool = openPool(source, 30_000)
     const statements = statementsOf(schema)
-    const listenTo = listener && 'url' in listener ? listener.url : undefined
-    const dueq = connect({ query: pool.query, schema, listenUrl: listenTo, onEvent })
+    const dueq = connect({ query: pool.query, schema, listenUrl, onEvent })
     const query = checkingSchema(pool.query, statements, schema)(pool.query)
     try {
       await work({ dueq, query, statements, schema, isJson: options.json === true })

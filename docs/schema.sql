@@ -1738,7 +1738,7 @@ begin
     case when pg_is_in_recovery() then 'this server is a standby, it takes no writes'
          when current_setting('transaction_read_only')::boolean then 'transactions of this session are read-only' end,
     'the server takes writes',
-    'Nothing can be enqueued, claimed or settled here. Connect to the primary (several hosts in the URL: target_session_attrs=read-write), or look at default_transaction_read_only.') f;
+    'Nothing can be enqueued, claimed or settled here. Connect to the primary (give the URL all hosts: dueq finds it), or look at default_transaction_read_only.') f;
 
   -- The text of the function decides as well: a test clock may stand at no offset today.
   select p.prosrc ~ '^\s*select pg_catalog\.clock_timestamp\(\)\s*$' into v_is_own
@@ -1753,9 +1753,17 @@ begin
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('durability',
     case when not current_setting('fsync')::boolean or current_setting('synchronous_commit') = 'off'
-         then format('fsync is %s, synchronous_commit is %s', current_setting('fsync'), current_setting('synchronous_commit')) end,
-    format('fsync is on, synchronous_commit is %s', current_setting('synchronous_commit')),
-    'A crash of the server can lose acknowledged messages and hand an id out twice. Turn both on for the role that uses dueq.') f;
+         then format('fsync is %s, synchronous_commit is %s', current_setting('fsync'), current_setting('synchronous_commit'))
+         when current_setting('synchronous_commit') = 'local' and current_setting('synchronous_standby_names') <> ''
+         then 'synchronous_commit is local, so that commits do not wait for the standbys of synchronous_standby_names' end,
+    format('fsync is on, synchronous_commit is %s%s', current_setting('synchronous_commit'),
+      case when current_setting('synchronous_standby_names') <> ''
+           then format(', commits wait for standbys (%s)', current_setting('synchronous_standby_names'))
+           -- Who receives a slot's changes is no standby that could be promoted.
+           when exists (select from pg_stat_replication r where not exists (
+                  select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical'))
+           then ', commits wait for no standby: an unplanned fail-over can lose what was acknowledged last' end),
+    'A crash of the server, or a fail-over, can lose acknowledged messages and hand an id out twice. Turn them on for the role that uses dueq.') f;
 
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('isolation',

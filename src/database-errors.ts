@@ -38,6 +38,23 @@ export function fromDatabase(error: unknown): DueqError {
   return new DueqError(code, advice ? `${sentence(message)} ${advice}` : message, options)
 }
 
+/**
+ * Says why a server refused to write: as a standby, or as a primary where a setting forbids it. `inHotStandby`: what the server
+ * reported of itself; where a pooler keeps that back, the error stays as it is.
+ */
+export function readOnlyError(error: DueqError, inHotStandby: unknown): DueqError {
+  if (inHotStandby !== 'on' && inHotStandby !== 'off') return error
+  const isStandby = inHotStandby === 'on'
+  const why = isStandby
+    ? 'This server is a standby; dueq needs the primary, and looks for it with the next statement.'
+    : 'This server is a primary, so look at default_transaction_read_only: of the role, the database or the whole server, where services set it when a disk is full or a switch is near.'
+  const details = { ...error.details, isStandby }
+  return new DueqError(error.code, `${sentence(readThrown(error.cause).message)} ${why}`, {
+    cause: error.cause,
+    details,
+  })
+}
+
 // --- internal ---
 
 const codeOfSqlState: Readonly<Record<string, DueqErrorCode>> = {

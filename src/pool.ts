@@ -9,9 +9,9 @@
 // been sent. The driver's own pool sends statements behind each other, and notices no connection that went silent.
 import postgres from 'postgres'
 import { cutOff, sockets } from './cut-off.js'
-import { fromDatabase } from './database-errors.js'
+import { fromDatabase, readOnlyError } from './database-errors.js'
 import { type Query, queryOf } from './driver.js'
-import { DueqError } from './errors.js'
+import { DueqError, isDueqError } from './errors.js'
 import type { Primary } from './primary.js'
 
 /** Where statements run: given by the user, or a URL to connect to. */
@@ -144,13 +144,15 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
         return await within(deadline - performance.now(), deadlineMs, place.run(text, params))
       } catch (cause) {
         const error = fromDatabase(cause)
+        const isReadOnly = error.code === 'database.read_only'
+        const reported: Readonly<Record<string, unknown>> = { ...place.sql?.parameters }
         if (error.isOutcomeUnknown || isOfServer.test(error.code)) {
           drop(place)
           primary?.doubt()
         }
         // A server that has become a standby takes no writes any more: the next connection may find the primary.
-        if (error.code === 'database.read_only') dropFree()
-        throw error
+        if (isReadOnly) dropFree()
+        throw isReadOnly && !isDueqError(cause) ? readOnlyError(error, reported['in_hot_standby']) : error
       } finally {
         clearInterval(looking)
         giveBack(place)

@@ -99,6 +99,28 @@ test('a replication slot that keeps more WAL than max_wal_size', async () => {
   await session.query(`select pg_drop_replication_slot('abandoned')`)
 })
 
+test('whether commits wait for a standby, so that a fail-over loses nothing', async () => {
+  const durability = async () => (await check('durability')).detail
+  expect(await durability()).toBe('fsync is on, synchronous_commit is on')
+  await using _standby = await startStandby(server!.url, 'replica')
+  expect(await durability()).toMatch(/commits wait for no standby: an unplanned fail-over can lose/)
+  await session.query('set synchronous_commit = local')
+  try {
+    await session.query(`alter system set synchronous_standby_names = 'replica'`)
+    await session.query('select pg_reload_conf()')
+    await expect
+      .poll(() => check('durability'))
+      .toMatchObject({ ok: false, detail: expect.stringContaining('is local') })
+    await session.query('reset synchronous_commit')
+    expect(await durability()).toBe('fsync is on, synchronous_commit is on, commits wait for standbys (replica)')
+  } finally {
+    await session.query('set synchronous_commit = local')
+    await session.query('alter system reset synchronous_standby_names')
+    await session.query('select pg_reload_conf()')
+    await session.query('reset synchronous_commit')
+  }
+})
+
 test('a standby whose queries hold back vacuum (hot_standby_feedback)', async () => {
   await using standby = await startStandby(server!.url, 'reporting')
   await standby.holdBack()

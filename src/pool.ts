@@ -56,7 +56,7 @@ type Waiting = {
 }
 
 /** After how long without an answer the hosts are asked for the primary, again and again, in ms. */
-const silentMs = 2_000
+const silentMs = 3_000
 
 /** Errors after which another connection may do better. */
 const isOfServer = /^database\.(unreachable|read_only|credentials|not_found)$/

@@ -1,11 +1,11 @@
 // A producer of scripts/failover.mjs, in a process of its own: enqueues at a rate, and tells what became of each message.
 //
-// Every other message has a dedup key, and is repeated under it until an answer comes; its delay outlasts the fail-over, so
+// One message in five has a dedup key, and is repeated under it until an answer comes; its delay outlasts the fail-over, so
 // that the first, where it landed, is still there to be found. The others are not repeated.
 import { connect } from '../../dist/esm/index.js'
 
 const { name, url, rate, delayMs } = JSON.parse(process.env.ORDER)
-const dueq = connect(url, { name, onEvent: () => {} })
+const dueq = connect(url, { name, max: 8, onEvent: () => {} })
 const queue = dueq.queue('failover')
 const told = []
 const underWay = new Set()
@@ -40,7 +40,7 @@ const start = performance.now()
 const ticking = setInterval(() => {
   for (; !isOver && count < ((performance.now() - start) * rate) / 1000; count++) {
     const ref = `${name}-${count}`
-    const one = (count % 2 ? keyed : plain)(ref).finally(() => underWay.delete(one))
+    const one = (count % 5 ? plain : keyed)(ref).finally(() => underWay.delete(one))
     underWay.add(one)
   }
 }, 10)

@@ -94,20 +94,24 @@ async function synchronousStandbys(sql: postgres.Sql, names: string): Promise<vo
   await sql`select pg_reload_conf()`
 }
 
-/** From now on commits wait for the standby. */
+/** From now on commits wait for the standby: from when it has caught up, so that none waits for long. */
 function replicateTo(primary: EmbeddedServer, name: string): Promise<void> {
   return asking(primary, async (sql) => {
-    await synchronousStandbys(sql, `"${name}"`)
-    const deadline = Date.now() + streamWithinMs
-    for (;;) {
-      const [row] = await sql`
-        select 1 from pg_stat_replication where application_name = ${name} and state = 'streaming' and sync_state = 'sync'`
-      if (row) return
-      if (Date.now() > deadline) {
-        await synchronousStandbys(sql, '')
-        throw new Error(`The standby ${name} did not stream within ${streamWithinMs / 1000} s.`)
+    const until = async (isReached: (row: postgres.Row) => boolean): Promise<void> => {
+      for (const deadline = Date.now() + streamWithinMs; ; await delay(20)) {
+        const [row] = await sql`select state, sync_state from pg_stat_replication where application_name = ${name}`
+        if (row && isReached(row)) return
+        if (Date.now() > deadline)
+          throw new Error(`The standby ${name} did not stream within ${streamWithinMs / 1000} s.`)
       }
-      await delay(20)
+    }
+    await until((row) => row['state'] === 'streaming')
+    await synchronousStandbys(sql, `"${name}"`)
+    try {
+      await until((row) => row['sync_state'] === 'sync')
+    } catch (error) {
+      await synchronousStandbys(sql, '')
+      throw error
     }
   })
 }

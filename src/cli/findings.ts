@@ -5,15 +5,23 @@
 import type { JournalRecord } from './journal.js'
 import type { Story } from './story.js'
 
-export type Rule =
-  | 'early'
-  | 'shared'
-  | 'attemptReused'
-  | 'attemptFell'
-  | 'settledTwice'
-  | 'lost'
-  | 'countedTwice'
-  | 'phantom'
+/** In the order in which they are reported. What each says is in rules.ts and rules-places.ts. */
+export const ruleNames = [
+  'lost',
+  'phantom',
+  'copied',
+  'twins',
+  'early',
+  'shared',
+  'unexplained',
+  'attemptReused',
+  'attemptFell',
+  'settledTwice',
+  'unfenced',
+  'countedTwice',
+] as const
+
+export type Rule = (typeof ruleNames)[number]
 
 export interface Problem {
   readonly rule: Rule
@@ -33,16 +41,7 @@ export interface Findings {
 }
 
 export function createFindings(): Findings {
-  const counts: Record<Rule, number> = {
-    early: 0,
-    shared: 0,
-    attemptReused: 0,
-    attemptFell: 0,
-    settledTwice: 0,
-    lost: 0,
-    countedTwice: 0,
-    phantom: 0,
-  }
+  const counts = Object.fromEntries(ruleNames.map((name) => [name, 0])) as Record<Rule, number>
   const problems: Problem[] = []
   return {
     counts,
@@ -67,7 +66,11 @@ function retell({ records, claims }: Story): readonly JournalRecord[] {
   const turns = new Map<number, number>()
   for (const [turn, { attempt }] of claims.entries()) if (!turns.has(attempt)) turns.set(attempt, turn)
   const turnOf = (record: JournalRecord): number =>
-    record.type === 'enqueued' ? -1 : (turns.get(record.attempt) ?? Number.POSITIVE_INFINITY)
+    record.type === 'enqueued'
+      ? -1
+      : record.type === 'noted'
+        ? Number.POSITIVE_INFINITY
+        : (turns.get(record.attempt) ?? Number.POSITIVE_INFINITY)
   const lastExtensions = new Map<number, JournalRecord>()
   for (const record of records) if (record.type === 'extended') lastExtensions.set(record.attempt, record)
   return records
@@ -77,4 +80,4 @@ function retell({ records, claims }: Story): readonly JournalRecord[] {
     .map(({ record }) => record)
 }
 
-const STEPS: readonly JournalRecord['type'][] = ['enqueued', 'claimed', 'extended', 'settling', 'settled']
+const STEPS: readonly JournalRecord['type'][] = ['enqueued', 'claimed', 'extended', 'settling', 'settled', 'noted']

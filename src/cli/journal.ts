@@ -12,7 +12,13 @@
 import { appendFileSync, closeSync, createReadStream, openSync } from 'node:fs'
 import { splitLines } from './lines.js'
 
-export type JournalRecord = EnqueuedRecord | ClaimedRecord | ExtendedRecord | SettlingRecord | SettledRecord
+export type JournalRecord =
+  | EnqueuedRecord
+  | ClaimedRecord
+  | ExtendedRecord
+  | SettlingRecord
+  | SettledRecord
+  | NotedRecord
 
 /** A message was, may have been, or was not enqueued. Of several records with one `ref`, the last decides. */
 export interface EnqueuedRecord {
@@ -27,6 +33,12 @@ export interface EnqueuedRecord {
    */
   readonly dueAt: string
   readonly outcome: 'committed' | 'failed' | 'unknown'
+  /** Not before this, by the clock of the database, was the enqueue sent (`unknown`) or its answer there. */
+  readonly at?: string
+  /** No two messages with one key are live at once. */
+  readonly dedupKey?: string
+  /** False: another message with its dedup key was live, and `id` is that one's. */
+  readonly isNew?: boolean
 }
 
 /** A consumer was given the message. */
@@ -41,6 +53,8 @@ export interface ClaimedRecord {
   /** Instant at which a retried or released message was ready again. */
   readonly readyAt?: string
   readonly leaseEndsAt: string
+  /** Not after this was it heard of, by a clock that is compared with the database's and is not the engine's own. */
+  readonly heardBy?: string
   /** Start of the handler minus `dueAt`, by the database's clock. */
   readonly latenessMs: number
   /** The producer's `ref` out of the payload: vouches for a message whose producer died before it learned the id. */
@@ -60,6 +74,8 @@ export interface SettlingRecord {
   readonly id: string
   readonly attempt: number
   readonly how: 'acked' | 'retried' | 'dead' | 'released' | 'cancelled'
+  /** Not before this, by the clock of the database, is it sent. */
+  readonly at?: string
 }
 
 /** The attempt was settled, or (`refused`) the settle was refused because the lease was lost. */
@@ -68,6 +84,16 @@ export interface SettledRecord {
   readonly id: string
   readonly attempt: number
   readonly how: SettlingRecord['how'] | 'refused'
+  readonly at: string
+}
+
+/** Something that is no part of a message's life and may explain one: a fault, a lost connection. */
+export interface NotedRecord {
+  readonly type: 'noted'
+  /** Of the message concerned, if it is about one. */
+  readonly id: string | null
+  readonly what: string
+  readonly by: string
   readonly at: string
 }
 
@@ -120,4 +146,5 @@ const TYPES: ReadonlySet<unknown> = new Set<JournalRecord['type']>([
   'extended',
   'settling',
   'settled',
+  'noted',
 ])

@@ -10,6 +10,9 @@ export interface Story {
   readonly id: string
   /** `unknown`: its enqueue was announced, and nobody learned the outcome. `never`: no enqueue, or a failed one. */
   readonly existence: 'committed' | 'unknown' | 'never'
+  /** What its producers call it; more than one where an enqueue was repeated with its dedup key. */
+  readonly refs: ReadonlySet<string>
+  readonly dedupKey: string | null
   /** Earliest instant that the enqueue asked for, in microseconds since 1970; null if no record says it. */
   readonly dueMicros: number | null
   readonly records: readonly JournalRecord[]
@@ -58,7 +61,7 @@ export function ackedAttempt(story: Story): number | null {
 /** Is the attempt recorded as settled like this, or was it about to be when the records of it end? */
 export function mayHaveSettled(story: Story, attempt: number, how: SettledRecord['how']): boolean {
   if (story.settles.some((settle) => settle.attempt === attempt && settle.how === how)) return true
-  const ofAttempt = story.records.filter((record) => record.type !== 'enqueued' && record.attempt === attempt)
+  const ofAttempt = story.records.filter((record) => 'attempt' in record && record.attempt === attempt)
   return (
     ofAttempt.some((record) => record.type === 'settling' && record.how === how) &&
     !ofAttempt.some((record) => record.type === 'settled')
@@ -90,6 +93,8 @@ function tell(id: string, records: readonly JournalRecord[], enqueues: ReadonlyM
   return {
     id,
     records,
+    refs,
+    dedupKey: [...refs].map((ref) => enqueues.get(ref)?.dedupKey).find((key) => key !== undefined) ?? null,
     existence: outcomes.includes('committed') ? 'committed' : outcomes.includes('unknown') ? 'unknown' : 'never',
     dueMicros: [...dues, ...announced].reduce<number | null>((a, b) => Math.min(a ?? b, b), null),
     claims: records

@@ -189,7 +189,7 @@ export function createActor({
         return delay(act.forMs)
       }
       case 'cutListeners':
-        return proxy.cut({ application: 'dueq listen' })
+        return void proxy.cut({ application: 'dueq listen' })
       case 'travel':
         return test.travel(`${act.byMs} milliseconds`)
     }

@@ -1,11 +1,11 @@
 /**
- * What a run of `dueq bench` owns in a database, and how another run tells that its owner is dead.
+ * What a run of `dueq bench` or `dueq torture` owns in a database, and how another run tells that its owner is dead.
  *
  *     <run>           a queue with one message: the run holds its lease for as long as it lives
  *     <run>.<name>    the queues that are measured
- *     <run>           a schema, for the bare tables; where there was no dueq, for all of it
+ *     <run>           a schema, for the bare tables; where there was no dueq, and of torture, for all of it
  *
- * with <run> = dueq_bench_<seconds since 1970, base 36>_<random>. A killed process does nothing, and its lease lapses
+ * with <run> = dueq_bench_<seconds since 1970, base 36>_<random>, or dueq_torture_…. A killed process does nothing, and its lease lapses
  * by itself: that works from any host and through any pooler, which a process id or a session lock does not.
  *
  * Invariant: nothing is removed whose owner may be alive, and nothing that has not such a name.
@@ -19,15 +19,14 @@ import { dropRunSchema, runSchemas } from './bench-sql.js'
 /** How long a run may be silent; its client extends the lease at a third of it. */
 export const runLeaseMs = 15_000
 
-const prefix = 'dueq_bench_'
-const namePattern = /^dueq_bench_([0-9a-z]{1,10})_[0-9a-f]{8}(?=\.|$)/
+const namePattern = /^dueq_(?:bench|torture)_([0-9a-z]{1,10})_[0-9a-f]{8}(?=\.|$)/
 /** A run this young may not have its lease yet. */
 const startingSeconds = 60
 const purgeAtOnce = 10_000
 
 /** A new name. The time in it is the server's. */
-export function runName(epochSeconds: number): string {
-  return `${prefix}${epochSeconds.toString(36)}_${randomBytes(4).toString('hex')}`
+export function runName(epochSeconds: number, purpose: 'bench' | 'torture' = 'bench'): string {
+  return `dueq_${purpose}_${epochSeconds.toString(36)}_${randomBytes(4).toString('hex')}`
 }
 
 /** Removes the queues of a run, its own last: as long as that is there, the others are found. */
@@ -50,7 +49,7 @@ export async function sweepLeftovers(
   { schema, epochSeconds }: { readonly schema: string | undefined; readonly epochSeconds: number },
 ): Promise<readonly string[]> {
   const hostOf = new Map<string, string>()
-  for (const { name, comment } of await runSchemas(query, prefix)) {
+  for (const { name, comment } of await runSchemas(query, 'dueq_')) {
     if (namePattern.test(name)) hostOf.set(name, hostIn(comment) ?? name)
   }
   const schemas = new Set(hostOf.keys())

@@ -39,6 +39,8 @@ export type BenchClient = {
   readonly isEmbedded: boolean
 }
 
+export type Keeper = { close(): Promise<void> }
+
 export type BenchPlace = {
   readonly client: BenchClient
   readonly server: ServerFacts
@@ -107,9 +109,12 @@ export async function openBenchPlace(target: BenchTarget): Promise<BenchPlace> {
   }
 }
 
+/** What a client of the run connects with, and the name of the run. */
+export type RunClient = Pick<BenchClient, 'url' | 'listenUrl' | 'schema' | 'prepare' | 'run'>
+
 /** A dueq client of the run, as an application would make it. */
 export function connectTo(
-  { url, listenUrl, schema, prepare }: BenchClient,
+  { url, listenUrl, schema, prepare }: RunClient,
   options: { readonly connections: number; readonly listen?: boolean; readonly onEvent?: () => void },
 ): Dueq {
   const { connections, listen = true, onEvent = () => {} } = options
@@ -118,8 +123,6 @@ export function connectTo(
 }
 
 // --- internal ---
-
-type Keeper = { close(): Promise<void> }
 
 /** The schema of dueq to use; undefined where none is there and none was named. */
 async function existingSchema(url: string, named: string | undefined): Promise<string | undefined> {
@@ -137,8 +140,8 @@ async function existingSchema(url: string, named: string | undefined): Promise<s
   }
 }
 
-/** Holds the lease of the run's own message until it is closed. */
-async function keepAlive(client: BenchClient): Promise<Keeper> {
+/** Holds the lease of the run's own message until it is closed: whoever sweeps knows by it that the run lives. */
+export async function keepAlive(client: RunClient): Promise<Keeper> {
   const dueq = connectTo(client, { connections: 1, listen: false })
   try {
     const queue = defineQueue(client.run, { lease: runLeaseMs })

@@ -174,6 +174,7 @@ function openBatchedJournal(path: string): Journal {
   const timer = setInterval(flush, flushEveryMs)
   return {
     write: (record) => void records.push(record),
+    writeAll: (more) => void records.push(...more),
     close() {
       clearInterval(timer)
       flush()

@@ -99,6 +99,8 @@ export interface NotedRecord {
 
 export interface Journal {
   write(record: JournalRecord): void
+  /** The same for several, in one write. */
+  writeAll(records: readonly JournalRecord[]): void
   close(): void
 }
 
@@ -107,6 +109,7 @@ export function openJournal(path: string): Journal {
   const file = openSync(path, 'ax')
   return {
     write: (record) => appendFileSync(file, `${JSON.stringify(record)}\n`),
+    writeAll: (records) => appendFileSync(file, records.map((record) => `${JSON.stringify(record)}\n`).join('')),
     close: () => closeSync(file),
   }
 }

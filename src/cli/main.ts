@@ -18,6 +18,7 @@ import { replayCommand } from './commands/replay.js'
 import { rescheduleCommand } from './commands/reschedule.js'
 import { rolesCommand } from './commands/roles.js'
 import { statsCommand } from './commands/stats.js'
+import { tortureCommand } from './commands/torture.js'
 import { exitCodesHelp, fail } from './exit-codes.js'
 
 const { version } = createRequire(import.meta.url)('dueq/package.json') as { version: string }
@@ -45,6 +46,7 @@ for (const add of [
   demoCommand,
   replayCommand,
   benchCommand,
+  tortureCommand,
 ])
   add(program)
 

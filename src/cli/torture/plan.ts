@@ -1,0 +1,72 @@
+/**
+ * The schedule of a run: which fault, when, for how long, on whom. It comes from the seed alone, so the same seed and
+ * options make the same schedule. What the processes do to each other in between is theirs, and no seed repeats it.
+ *
+ * Invariant: no process suffers two faults at once; faults of different processes, and of the server, overlap freely.
+ */
+import { createRandom } from './random.js'
+
+/** What the schedule must know of a kind of fault. */
+export type PlannedKind = {
+  readonly name: string
+  /** Whom it is for: one process of that role, or the server. */
+  readonly whom: 'producer' | 'consumer' | 'any' | 'server'
+  /** From the shortest to the longest, in ms. */
+  readonly lastsMs: readonly [number, number]
+}
+
+export type PlannedFault = {
+  readonly kind: string
+  /** Since the beginning of the run, in ms. */
+  readonly atMs: number
+  readonly lastsMs: number
+  /** `consumer 2`, or `server`. */
+  readonly whom: string
+}
+
+export type PlanOptions = {
+  readonly seed: number
+  readonly forMs: number
+  readonly kinds: readonly PlannedKind[]
+  readonly producers: readonly string[]
+  readonly consumers: readonly string[]
+}
+
+/** So often comes each kind: twice a minute, and once in a shorter run. */
+const everyMs = 30_000
+/** Before the first fault, so that it meets a load, and after the last, so that its end is in the run. */
+const leadMs = 500
+/** What a process is left alone after a fault. */
+const restMs = 600
+const draws = 200
+
+/** Draws a schedule, in the order of its beginnings. */
+export function planFaults({ seed, forMs, kinds, producers, consumers }: PlanOptions): readonly PlannedFault[] {
+  const random = createRandom(seed)
+  const planned: PlannedFault[] = []
+  const rounds = Math.max(1, Math.round(forMs / everyMs))
+  const targets = { producer: producers, consumer: consumers, any: [...producers, ...consumers], server: ['server'] }
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, whom, lastsMs } of random.shuffled(kinds)) {
+      // Each round in its part of the run, so that the second of a kind does not come with the first.
+      const from = leadMs + (round * (forMs - 2 * leadMs)) / rounds
+      const span = (forMs - 2 * leadMs) / rounds
+      for (let draw = 0; draw < draws; draw++) {
+        const lasts = Math.round(Math.min(random.between(...lastsMs), Math.max(span / 2, 200)))
+        const atMs = Math.round(from + random.next() * Math.max(0, span - lasts))
+        const fault = { kind: name, atMs, lastsMs: lasts, whom: random.pick(targets[whom]) }
+        if (draw < draws - 1 && planned.some((other) => isInTheWay(other, fault))) continue
+        planned.push(fault)
+        break
+      }
+    }
+  }
+  return planned.sort((a, b) => a.atMs - b.atMs || (a.kind < b.kind ? -1 : 1))
+}
+
+// --- internal ---
+
+function isInTheWay(a: PlannedFault, b: PlannedFault): boolean {
+  const isSame = a.whom === b.whom && (a.whom !== 'server' || a.kind === b.kind)
+  return isSame && a.atMs < b.atMs + b.lastsMs + restMs && b.atMs < a.atMs + a.lastsMs + restMs
+}

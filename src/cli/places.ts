@@ -53,10 +53,11 @@ export const placeRules: readonly CheckRule[] = [
     check: ({ stories }, findings) => {
       for (const [key, [first, ...others]] of byDedupKey(stories.values())) {
         let before = first!
-        for (const story of others) {
-          const isOver = parseInstant(before.claims.at(-1)!.at) <= parseInstant(story.claims[0]!.at)
-          if (!isOver) findings.add('twins', story, `was claimed while message ${before.id} lived, of dedup key ${key}`)
-          if (parseInstant(story.claims.at(-1)!.at) > parseInstant(before.claims.at(-1)!.at)) before = story
+        for (const life of others) {
+          if (life.from < before.to && before.from < life.to) {
+            findings.add('twins', life.story, `was live while message ${before.story.id} was, of dedup key ${key}`)
+          }
+          if (life.to > before.to) before = life
         }
       }
     },
@@ -141,17 +142,23 @@ function checkPhantoms(run: CheckedRun, findings: Findings): void {
   }
 }
 
-/** The messages of each key that were claimed, in the order of their first claims. */
-function byDedupKey(stories: Iterable<Story>): ReadonlyMap<string, readonly Story[]> {
-  const families = new Map<string, Story[]>()
+/** From when to when a message was certainly there, in microseconds since 1970. */
+type Life = { readonly story: Story; readonly from: number; readonly to: number }
+
+/** The messages of each key that were claimed, in the order in which they are known to have been there. */
+function byDedupKey(stories: Iterable<Story>): ReadonlyMap<string, readonly Life[]> {
+  const families = new Map<string, Life[]>()
   for (const story of stories) {
     if (story.dedupKey === null || story.claims.length === 0) continue
+    const answered = story.records.flatMap((record) =>
+      record.type === 'enqueued' && record.outcome === 'committed' && record.at ? [parseInstant(record.at)] : [],
+    )
+    const from = Math.min(parseInstant(story.claims[0]!.at), ...answered)
+    const life = { story, from, to: parseInstant(story.claims.at(-1)!.at) }
     const family = families.get(story.dedupKey)
-    if (family) family.push(story)
-    else families.set(story.dedupKey, [story])
+    if (family) family.push(life)
+    else families.set(story.dedupKey, [life])
   }
-  for (const family of families.values()) {
-    family.sort((a, b) => parseInstant(a.claims[0]!.at) - parseInstant(b.claims[0]!.at))
-  }
+  for (const family of families.values()) family.sort((a, b) => a.from - b.from)
   return families
 }

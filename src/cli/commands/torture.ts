@@ -18,6 +18,7 @@ type Options = SharedOptions & {
   readonly messages?: number
   readonly seed?: number
   readonly faults: string
+  readonly drain: number | string
   readonly rate: number
   readonly producers: number
   readonly consumers: number
@@ -41,7 +42,13 @@ export function tortureCommand(program: Command): void {
     .option('--messages <count>', 'ends after about so many, 1 to 100000000', numberOption)
     .option('--seed <number>', 'of the schedule, 0 to 2147483647 (default: a new one)', numberOption)
     .option('--faults <names>', 'some of them, separated by commas; all; none', 'all')
-    .option('--rate <count>', 'messages a second of all producers, 1 to 100000', numberOption, 800)
+    .option(
+      '--drain <duration>',
+      'how long the queue may take to become empty at the end, 1s to 1h',
+      durationOption,
+      '30s',
+    )
+    .option('--rate <count>', 'messages a second of all producers, 1 to 100000', numberOption, 1000)
     .option('--producers <count>', 'processes that enqueue, 1 to 16', numberOption, 2)
     .option('--consumers <count>', 'processes that consume, 1 to 16', numberOption, 3)
     .option('--url <url>', 'connection URL (default: DUEQ_DATABASE_URL, then DATABASE_URL, then an embedded server)')
@@ -84,6 +91,7 @@ function settingsOf(options: Options): Omit<TortureOptions, 'signal' | 'view'> {
     listenUrl: url === undefined ? undefined : (options.listenUrl ?? (process.env['DUEQ_LISTEN_URL'] || undefined)),
     seed: wholeNumber('seed', options.seed ?? randomInt(2_147_483_647), 0, 2_147_483_647),
     forMs: durationMs('for', options.for, { min: '1s', max: '1d' }),
+    drainMs: durationMs('drain', options.drain, { min: '1s', max: '1h' }),
     messages: messages === undefined ? undefined : wholeNumber('messages', messages, 1, 100_000_000),
     rate: wholeNumber('rate', options.rate, 1, 100_000),
     producers: wholeNumber('producers', options.producers, 1, 16),

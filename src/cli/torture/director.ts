@@ -35,7 +35,7 @@ export type Director = {
   end(): Promise<void>
 }
 
-/** A fault can fail to begin while another keeps the server away. */
+/** A fault can fail to begin while another keeps the server away, and means nothing to a process that is not there yet. */
 const tries = 12
 const tryAgainMs = 400
 
@@ -86,6 +86,7 @@ export function direct(options: {
     const tally = tallies.find((one) => one.name === name)!
     const slot = slots.find((one) => one.name === whom) ?? slots[0]!
     const text = `${name} on ${whom}`
+    for (let tried = 0; !slot.isUp && tried < tries && !over.signal.aborted; tried++) await pause(tryAgainMs)
     const fromMicros = parseInstant(clock.notBefore())
     const end = await begin(kind, slot)
     if (!end) return void tally.failed++

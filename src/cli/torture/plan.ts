@@ -2,7 +2,7 @@
  * The schedule of a run: which fault, when, for how long, on whom. It comes from the seed alone, so the same seed and
  * options make the same schedule. What the processes do to each other in between is theirs, and no seed repeats it.
  *
- * Invariant: no process suffers two faults at once; faults of different processes, and of the server, overlap freely.
+ * Invariant: no process suffers two faults at once, and the server neither; those of different ones overlap freely.
  */
 import { createRandom } from './random.js'
 
@@ -67,6 +67,5 @@ export function planFaults({ seed, forMs, kinds, producers, consumers }: PlanOpt
 // --- internal ---
 
 function isInTheWay(a: PlannedFault, b: PlannedFault): boolean {
-  const isSame = a.whom === b.whom && (a.whom !== 'server' || a.kind === b.kind)
-  return isSame && a.atMs < b.atMs + b.lastsMs + restMs && b.atMs < a.atMs + a.lastsMs + restMs
+  return a.whom === b.whom && a.atMs < b.atMs + b.lastsMs + restMs && b.atMs < a.atMs + a.lastsMs + restMs
 }

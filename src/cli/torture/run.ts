@@ -5,6 +5,7 @@
  *
  * Invariant: however it ends, no process, proxy, server or schema of it is left. The journals stay where a rule was broken.
  */
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +37,8 @@ export type TortureOptions = {
   readonly producers: number
   readonly consumers: number
   readonly faults: readonly FaultKind[]
+  /** How long the queue may take to become empty when nothing disturbs it any more. */
+  readonly drainMs: number
   /** Stops the run early; it is judged all the same. */
   readonly signal: AbortSignal
   readonly view: TortureView
@@ -74,8 +77,6 @@ export type TortureResult = Account & {
 export const leaseMs = 2000
 export const pollMs = 1000
 const settings = { leaseMs, pollIntervalMs: pollMs, maxAttempts: 50, backoffBaseMs: 50, backoffMaxMs: 1000 }
-/** How long the queue may take to become empty when nothing disturbs it any more. */
-const drainMs = 30_000
 const stopMs = 12_000
 
 export async function runTorture(options: TortureOptions): Promise<TortureResult> {
@@ -149,11 +150,12 @@ async function torture(
   await director.end()
   const isOf = (role: Slot['role']) => slots.filter((slot) => slot.role === role)
   await Promise.all(isOf('producer').map((slot) => slot.stop(stopMs)))
-  await untilEmpty(database, queue, tell)
+  await untilEmpty(database, queue, { drainMs: options.drainMs, tell })
   const drained = performance.now() - startedAt - loadMs
   await Promise.all(isOf('consumer').map((slot) => slot.stop(stopMs)))
   const { spans } = director
-  const journals = slots.flatMap(({ journals }) => journals)
+  // A process that was killed before it could open its journal has done nothing.
+  const journals = slots.flatMap(({ journals }) => journals).filter(existsSync)
   const account = await accountFor(journals, queue, database, { spans, pollMs })
   return {
     ...account,
@@ -189,7 +191,7 @@ async function openSlots(
 async function untilEmpty(
   { query, statements }: { readonly query: Query; readonly statements: Statements },
   queue: string,
-  tell: () => void,
+  { drainMs, tell }: { readonly drainMs: number; readonly tell: () => void },
 ): Promise<void> {
   const deadline = performance.now() + drainMs
   for (let next = 0; performance.now() < deadline; next++) {

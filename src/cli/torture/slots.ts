@@ -39,7 +39,8 @@ export type Slot = Pick<SlotOptions, 'name' | 'role' | 'application'> & {
   readonly crashCount: number
   /** By how much the Date of the process was off when it was last set, in ms. */
   readonly clockOffMs: number
-  readonly pid: number | undefined
+  /** Whether a process is at work. */
+  readonly isUp: boolean
   /** Starts a process where there is none. Whether it works through a pooler stays what it was where that is not given. */
   start(how?: { readonly isPooled?: boolean }): Promise<void>
   /** SIGKILL, and waits for the end. */
@@ -75,6 +76,7 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
   let exited: Promise<unknown> = Promise.resolve()
   let isWanted = false
   let isClosed = false
+  let isUp = false
   let crashCount = 0
   let clockOffMs = 0
   let isPooled = false
@@ -104,8 +106,10 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
     })
     const ready = new Promise<void>((resolve) => {
       started.on('message', (what: MemberReport) => {
-        if (what.type === 'ready') resolve()
-        else if (what.type === 'counts') latest = what.counts
+        if (what.type === 'ready') {
+          isUp = true
+          resolve()
+        } else if (what.type === 'counts') latest = what.counts
         else clockOffMs = what.offMs
       })
     })
@@ -114,6 +118,7 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
       before.held = 0
       latest = noCounts()
       child = undefined
+      isUp = false
       if (!isWanted) return
       isWanted = false
       if (signal !== 'SIGKILL') return fail(new Error(`${name} ended by itself (${signal ?? code}). ${trouble}`.trim()))
@@ -142,8 +147,8 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
     get clockOffMs() {
       return clockOffMs
     },
-    get pid() {
-      return child?.pid
+    get isUp() {
+      return isUp
     },
     start,
     kill,

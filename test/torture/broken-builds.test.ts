@@ -1,5 +1,6 @@
 // A judge that finds nothing is worth what it finds where there is something: each build here is broken in one place of the
 // engine, and a short run of `dueq torture` without any fault must say by which rules.
+import { rm } from 'node:fs/promises'
 import { afterAll, expect, it } from 'vitest'
 import type { TortureSummary } from '../../src/cli/torture/report.js'
 import { dueqOn } from '../cli/dueq.js'
@@ -93,6 +94,7 @@ it.each(breaks)(
     const found = Object.entries(summary.rules).filter(([, count]) => count > 0)
     expect(found.map(([name]) => name)).toEqual(expect.arrayContaining([...rules]))
     expect(summary.stories.length).toBeGreaterThan(0)
+    await rm(summary.journals, { recursive: true }) // kept where something was found
   },
   90_000,
 )

@@ -181,6 +181,69 @@ describe('shared', () => {
   )
 })
 
+describe('early by another clock', () => {
+  const heard = (heardBy: string): JournalRecord[] => [
+    enqueued('1'),
+    claimed('1', 1, 10, { heardBy }),
+    settled('1', 1, 'acked'),
+  ]
+  it('catches an engine whose own clock is ahead: the message was there before it was due', async () => {
+    expect(await check(heard('2026-01-01T00:00:10.000000Z'))).toEqual({})
+    expect(await check(heard('2026-01-01T00:00:09.999999Z'))).toEqual({ early: 1 })
+  })
+})
+
+describe('unfenced', () => {
+  const log = (askedAt: number, how: SettlingRecord['how'] = 'retried'): JournalRecord[] => [
+    ...[enqueued('1'), claimed('1', 1, 10), claimed('1', 2, 40), claimed('1', 3, 90), settled('1', 3, 'acked')],
+    ...[{ ...settling('1', 1, how), at: second(askedAt) }, settled('1', 1, how)],
+  ]
+  it.each(['retried', 'released'] as const)(
+    'catches what was %s when the next claim was there already',
+    async (how) => {
+      expect(await check(log(39, how))).toEqual({})
+      expect(await check(log(41, how))).toEqual({ unfenced: 1 })
+    },
+  )
+  it('lets a settle pass that was asked for in the millisecond of the next claim', async () => {
+    expect(await check(log(40.001))).toEqual({})
+    expect(await check(log(40.002))).toEqual({ unfenced: 1 })
+  })
+  it('believes nothing of a settle whose beginning nobody wrote down', async () => {
+    const records = log(41).map((record) => (record.type === 'settling' ? settling('1', 1, 'retried') : record))
+    expect(await check(records)).toEqual({})
+  })
+})
+
+describe('copied', () => {
+  const claim = (id: string): JournalRecord[] => [claimed(id, 1, 10, { ref: 'one' }), settled(id, 1, 'acked')]
+  it('catches two messages of one enqueue', async () => {
+    expect(await check([enqueued('1', { ref: 'one' }), ...claim('1')])).toEqual({})
+    expect(await check([enqueued('1', { ref: 'one' }), ...claim('1'), ...claim('2')])).toEqual({ copied: 1 })
+    expect(await check([enqueued(null, { ref: 'one', outcome: 'unknown' }), ...claim('1'), ...claim('2')])).toEqual({
+      copied: 1,
+    })
+  })
+  it('lets an enqueue answer with the message that has its dedup key', async () => {
+    const other = enqueued('1', { ref: 'two', isNew: false, dedupKey: 'k' })
+    expect(await check([enqueued('1', { ref: 'one', dedupKey: 'k' }), other, ...claim('1')])).toEqual({})
+  })
+})
+
+describe('twins', () => {
+  const one = (id: string, enqueuedAt: number, claimedAt: number): JournalRecord[] => [
+    enqueued(id, { dedupKey: 'k', at: second(enqueuedAt) }),
+    claimed(id, 1, claimedAt),
+    settled(id, 1, 'acked'),
+  ]
+  it('lets a dedup key be used again when its message is gone', async () => {
+    expect(await check([...one('1', 1, 10), ...one('2', 11, 12)])).toEqual({})
+  })
+  it('catches a second message while the first has still to be claimed', async () => {
+    expect(await check([...one('1', 1, 12), ...one('2', 11, 14)])).toEqual({ twins: 1 })
+  })
+})
+
 describe('attempts', () => {
   it('catches one attempt claimed twice', async () => {
     expect(await check([...delivered('1'), claimed('1', 1, 50)])).toEqual({ attemptReused: 1 })

@@ -18,6 +18,7 @@ type Options = SharedOptions & {
   readonly messages?: number
   readonly seed?: number
   readonly faults: string
+  readonly journals?: string
   readonly drain: number | string
   readonly rate: number
   readonly producers: number
@@ -54,6 +55,7 @@ export function tortureCommand(program: Command): void {
     .option('--url <url>', 'connection URL (default: DUEQ_DATABASE_URL, then DATABASE_URL, then an embedded server)')
     .option('--embedded', 'on an embedded server, whatever the environment says')
     .option('--listen-url <url>', 'direct connection for LISTEN (default: DUEQ_LISTEN_URL, then the URL)')
+    .option('--journals <directory>', 'keep the journals there (default: only where a rule was broken)')
     .option('--schema <name>', 'a schema of dueq to make a scratch queue in (default: a schema made for the run)')
     .option('--json', 'print the result as JSON, and nothing else')
     .addHelpText('after', help)
@@ -97,6 +99,7 @@ function settingsOf(options: Options): Omit<TortureOptions, 'signal' | 'view'> {
     producers: wholeNumber('producers', options.producers, 1, 16),
     consumers: wholeNumber('consumers', options.consumers, 1, 16),
     faults: namedFaults(options.faults),
+    journals: options.journals,
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * Invariant: a fault that has begun is ended, also where the run is over before.
  */
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseInstant } from '../instant.js'
 import type { Journal } from '../journal.js'
@@ -61,6 +62,7 @@ export function direct(options: {
   const spans: FaultSpan[] = []
   const active = new Set<string>()
   const over = new AbortController()
+  setMaxListeners(0, over.signal) // every fault of the schedule waits for it
   const names = (role: Slot['role']) => slots.filter((slot) => slot.role === role).map(({ name }) => name)
   const schedule = planFaults({ seed, forMs, kinds, producers: names('producer'), consumers: names('consumer') })
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: over.signal }).catch(() => {})

@@ -6,7 +6,7 @@
  * Invariant: however it ends, no process, proxy, server or schema of it is left. The journals stay where a rule was broken.
  */
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -37,6 +37,8 @@ export type TortureOptions = {
   readonly producers: number
   readonly consumers: number
   readonly faults: readonly FaultKind[]
+  /** A directory for the journals, which are kept; undefined: a temporary one, kept where a rule was broken. */
+  readonly journals: string | undefined
   /** How long the queue may take to become empty when nothing disturbs it any more. */
   readonly drainMs: number
   /** Stops the run early; it is judged all the same. */
@@ -83,7 +85,9 @@ export async function runTorture(options: TortureOptions): Promise<TortureResult
   const { view, target } = options
   view.note(target.url === undefined ? 'starting an embedded PostgreSQL …' : 'making a place for the run …')
   const place = await openTorturePlace(target)
-  const directory = await mkdtemp(join(tmpdir(), 'dueq-torture-'))
+  const { journals } = options
+  if (journals !== undefined) await mkdir(journals, { recursive: true })
+  const directory = await mkdtemp(join(journals ?? tmpdir(), 'dueq-torture-'))
   const closing: (() => Promise<unknown>)[] = [() => place.close()]
   let isClean = false
   try {
@@ -92,7 +96,7 @@ export async function runTorture(options: TortureOptions): Promise<TortureResult
     return result
   } finally {
     for (const close of closing.reverse()) await close()
-    if (isClean) await rm(directory, { recursive: true, force: true })
+    if (isClean && journals === undefined) await rm(directory, { recursive: true, force: true })
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Faults of processes: killed, stopped, given a clock that is wrong.
  */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FaultKind } from './fault.js'
 import type { Slot } from './slots.js'
@@ -34,8 +35,10 @@ export const processFaults: readonly FaultKind[] = [
     effect: 'leases lost',
     begin: async (_, slot) => {
       const before = slot.counts
+      const waker = spawnWaker(slot.pid)
       slot.signal('SIGSTOP')
       return async () => {
+        waker?.kill()
         slot.signal('SIGCONT')
         const lost = (): number => slot.counts.leasesLost + slot.counts.refused - before.leasesLost - before.refused
         for (const until = performance.now() + findOutMs; lost() === 0 && performance.now() < until; ) await delay(100)
@@ -57,6 +60,15 @@ async function killed(slot: Slot) {
     await slot.start()
     return held
   }
+}
+
+/** Wakes the process even where this one is killed in between: a stopped process hears nothing of that. */
+function spawnWaker(pid: number | undefined): ChildProcess | undefined {
+  if (pid === undefined) return undefined
+  const waker = spawn('sh', ['-c', 'sleep 15; kill -CONT "$0"', String(pid)], { detached: true, stdio: 'ignore' })
+  waker.on('error', () => {}) // no shell: then only a kill of this process leaves something behind
+  waker.unref()
+  return waker
 }
 
 function wrongClock(name: string, says: string, shiftMs: number): FaultKind {

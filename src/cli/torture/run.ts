@@ -79,7 +79,7 @@ export type TortureResult = Account & {
 export const leaseMs = 2000
 export const pollMs = 1000
 const settings = { leaseMs, pollIntervalMs: pollMs, maxAttempts: 50, backoffBaseMs: 50, backoffMaxMs: 1000 }
-const stopMs = 12_000
+const stopMs = 20_000
 
 export async function runTorture(options: TortureOptions): Promise<TortureResult> {
   const { view, target } = options
@@ -95,12 +95,19 @@ export async function runTorture(options: TortureOptions): Promise<TortureResult
     isClean = result.report.ok && result.liveCount === 0 && result.failures.length === 0
     return result
   } finally {
-    for (const close of closing.reverse()) await close()
+    await closeAll(closing)
     if (isClean && journals === undefined) await rm(directory, { recursive: true, force: true })
   }
 }
 
 // --- internal ---
+
+/** Last opened first, and all of them; raises what the first of them raised. */
+async function closeAll(closing: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const errors: unknown[] = []
+  for (const close of closing.toReversed()) await close().catch((error: unknown) => errors.push(error))
+  if (errors.length > 0) throw errors[0]
+}
 
 async function torture(
   options: TortureOptions,

@@ -5,7 +5,8 @@
  *   down -> starting -> up -- killed, or by its own hand --> down -> …
  *                        `-- told to stop --> gone
  *
- * Invariant: a process that ends in any other way fails the run: what a fault does to dueq must not end an application.
+ * Invariant: a process that ends in any other way, or does not end when told to, fails the run: what a fault does to dueq
+ * must neither end an application nor keep it from ending.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -39,6 +40,7 @@ export type Slot = Pick<SlotOptions, 'name' | 'role' | 'application'> & {
   readonly crashCount: number
   /** By how much the Date of the process was off when it was last set, in ms. */
   readonly clockOffMs: number
+  readonly pid: number | undefined
   /** Whether a process is at work. */
   readonly isUp: boolean
   /** Starts a process where there is none. Whether it works through a pooler stays what it was where that is not given. */
@@ -47,13 +49,14 @@ export type Slot = Pick<SlotOptions, 'name' | 'role' | 'application'> & {
   kill(): Promise<void>
   signal(name: 'SIGSTOP' | 'SIGCONT'): void
   send(command: MemberCommand): void
-  /** Lets it finish; kills it at the deadline, in ms. */
+  /** Lets it finish. One that does not by the deadline, in ms, is killed, and fails the run. */
   stop(deadlineMs: number): Promise<void>
   /** Ends the process and its ways. */
   close(): Promise<void>
 }
 
-const startMs = 20_000
+/** Long enough for a machine that is busy with other things, and a server that is down for a while. */
+const startMs = 60_000
 /** Between a crash and the start of the next process. */
 const restartMs = 300
 
@@ -73,7 +76,7 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
   const before = noCounts()
   let latest = noCounts()
   let child: ChildProcess | undefined
-  let exited: Promise<unknown> = Promise.resolve()
+  let exited: Promise<void> = Promise.resolve()
   let isWanted = false
   let isClosed = false
   let isUp = false
@@ -147,6 +150,9 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
     get clockOffMs() {
       return clockOffMs
     },
+    get pid() {
+      return child?.pid
+    },
     get isUp() {
       return isUp
     },
@@ -160,7 +166,8 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
       isClosed = true
       isWanted = false
       if (child?.connected) child.send({ type: 'stop' }, () => {})
-      await Promise.race([exited, delay(deadlineMs, undefined, { ref: false })])
+      const late = delay(deadlineMs, 'late', { ref: false })
+      if ((await Promise.race([exited, late])) === 'late') fail(new Error(`${name} did not end when told to.`))
       await kill()
     },
     async close() {

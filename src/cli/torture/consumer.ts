@@ -21,9 +21,10 @@ type How = SettlingRecord['how']
 type Held = [query: Query, id: string, attempt: number]
 
 const concurrency = 24
-/** How often, how many and for how long a lease is taken by hand. */
-const byHandEveryMs = 400
+/** How often, how many at once and in all, and for how long a lease is taken by hand. */
+const byHandEveryMs = 200
 const byHandMost = 4
+const byHandInHand = 16
 const byHandLeaseMs = 1000
 
 await runMember(consume, (event, { journal, clock }) => {
@@ -161,17 +162,31 @@ function holdByHand(member: Member): () => Promise<void> {
     if (done === 'refused') counts.refused++
     journal.write({ type: 'settled', id, attempt, how: done, at: clock.notAfter() })
   }
+  const settling = new Set<Promise<void>>()
+  const track = (doing: Promise<void>): void => {
+    // Where there is no answer, the journal says what was asked for.
+    const tracked: Promise<void> = doing.catch(() => {}).finally(() => settling.delete(tracked))
+    settling.add(tracked)
+  }
   const loop = async (): Promise<void> => {
-    while (!over.signal.aborted) {
+    const queue = dueq.queue<Load>(order.queue)
+    const { signal } = over
+    while (!signal.aborted) {
       try {
-        const messages = await dueq.queue<Load>(order.queue).dequeue({ max: byHandMost, lease: byHandLeaseMs })
-        for (const message of messages) claimed(member, message, byHandLeaseMs)
-        await Promise.all(messages.map((message) => settle(message)))
+        const max = byHandMost
+        const messages = await queue.dequeue({ max, lease: byHandLeaseMs, wait: byHandEveryMs, signal })
+        for (const message of messages) {
+          member.byHand.add(`${message.id} ${message.attempt}`)
+          claimed(member, message, byHandLeaseMs)
+          track(settle(message))
+        }
       } catch {
-        // No answer: the journal says what was asked for.
+        // Told to stop, or no answer: what was claimed comes again.
       }
-      await delay(byHandEveryMs, undefined, { signal: over.signal }).catch(() => {})
+      await delay(byHandEveryMs, undefined, { signal }).catch(() => {})
+      while (settling.size > byHandInHand && !signal.aborted) await Promise.race(settling)
     }
+    await Promise.all(settling)
   }
   const running = loop()
   return async () => {

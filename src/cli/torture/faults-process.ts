@@ -40,7 +40,7 @@ export const processFaults: readonly FaultKind[] = [
       return async () => {
         waker?.kill()
         slot.signal('SIGCONT')
-        const lost = (): number => slot.counts.leasesLost + slot.counts.refused - before.leasesLost - before.refused
+        const lost = (): number => slot.counts.leasesLost - before.leasesLost
         for (const until = performance.now() + findOutMs; lost() === 0 && performance.now() < until; ) await delay(100)
         return lost()
       }

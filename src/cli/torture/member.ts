@@ -43,6 +43,7 @@ export type MemberCounts = {
   claimed: number
   acked: number
   refused: number
+  /** Of those that are kept by extension. */
   leasesLost: number
   /** Statements of a consumer that failed and are tried again. */
   errors: number
@@ -65,6 +66,8 @@ export type Member = {
   readonly journal: Journal
   readonly clock: DatabaseClock
   readonly counts: MemberCounts
+  /** The attempts whose leases nobody extends, as `<id> <attempt>`: that they are lost is no news. */
+  readonly byHand: Set<string>
   /** Writes down something that may explain others. */
   note(what: string, id?: string): void
 }
@@ -114,12 +117,13 @@ export async function runMember(
     journal,
     clock,
     counts,
+    byHand: new Set(),
     note: (what, id) => journal.write({ type: 'noted', id: id ?? null, what, by: name, at: clock.notAfter() }),
   }
   const count = (event: DueqEvent): void => {
     if (event.type === 'message.acked') counts.acked++
     else if (event.type === 'consumer.error') counts.errors++
-    else if (event.type === 'lease.lost') {
+    else if (event.type === 'lease.lost' && !member.byHand.has(`${event.id} ${event.attempt}`)) {
       counts.leasesLost++
       member.note('lease lost', event.id)
     } else if (event.type === 'listen.lost' || event.type === 'listen.silent') {

@@ -1,6 +1,6 @@
 /**
  * The shortest story of a message that broke a rule: everything that is known about it in the order of the database's
- * clock, with the faults around it.
+ * clock, with the faults that those who had it, or the server, suffered meanwhile.
  *
  * Instants that a process gave by itself are bounds: what it announced happened at that instant or later (`≥`), what it
  * had an answer to at that instant or before (`≤`).
@@ -10,18 +10,20 @@ import { parseInstant } from '../instant.js'
 import type { JournalRecord } from '../journal.js'
 import type { FaultSpan } from './account.js'
 
-/** How long before the first and after the last event of a message a fault counts as around it. */
-const aroundMicros = 3_000_000
+/** For so long a fault that is over counts as one of the story. */
+const aftermathMicros = 1_000_000
 
 /** Tells a problem, a line for each event; instants in ms from the first. */
 export function tellStory({ rule, message, story }: Problem, spans: readonly FaultSpan[]): string {
   const events = story.flatMap(eventsOf)
   const known = events.map(({ micros }) => micros).filter(Number.isFinite)
   if (known.length === 0) return `${rule}: ${message}`
+  const who = new Set(story.flatMap(whoOf))
   const first = Math.min(...known)
   const last = Math.max(...known)
   const faults = spans
-    .filter(({ fromMicros, toMicros }) => fromMicros <= last + aroundMicros && toMicros >= first - aroundMicros)
+    .filter(({ fromMicros, toMicros }) => fromMicros <= last && toMicros >= first - aftermathMicros)
+    .filter(({ whom }) => whom === 'server' || who.has(whom))
     .flatMap(({ kind, whom, fromMicros, toMicros }) => [
       { micros: fromMicros, bound: '', text: `  fault: ${kind} on ${whom} begins` },
       { micros: toMicros, bound: '', text: `  fault: ${kind} on ${whom} ends` },
@@ -34,6 +36,13 @@ export function tellStory({ rule, message, story }: Problem, spans: readonly Fau
 }
 
 // --- internal ---
+
+/** The processes that had a hand in it. */
+function whoOf(record: JournalRecord): readonly string[] {
+  if (record.type === 'claimed') return [record.consumer]
+  // A producer's own name for a message begins with its own.
+  return record.type === 'enqueued' ? [record.ref.split('/')[0]!] : []
+}
 
 type Event = { readonly micros: number; readonly bound: '' | '≥' | '≤'; readonly text: string }
 

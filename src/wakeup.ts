@@ -88,7 +88,6 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
     stopped.addEventListener('abort', end, { once: true })
     try {
       await within(connectWithinMs, stopped, listener.listen())
-      wakeAll()
       for (let beatCount = 0; !closed.aborted; beatCount++) {
         if (!isUp || doubt.signal.aborted || beatCount % fullTestEvery === 0) {
           doubt = new AbortController()
@@ -99,9 +98,8 @@ export function createWakeups({ source, channel, statements, query, emit }: Opti
           if (result === 'unsent') doubt.abort()
           else if (!isUp) {
             isUp = true
-            wakeAll() // to announce that it sleeps, so that it is woken
             onUp()
-            // Only who listens for certain announces its sleep, with a look; without one no producer would wake it.
+            // For what was missed; and who listens for certain announces its sleep, with a look: else no producer would wake it.
             wakeAll()
           }
         }

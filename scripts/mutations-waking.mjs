@@ -1,6 +1,6 @@
 // What mutations.mjs breaks of who looks when, and who is told of what.
 
-const consume = 'migrations/0004_consume.sql'
+const consume = 'migrations/engine/30_consume.sql'
 
 export const waking = [
   // --- sleepers announce themselves
@@ -39,7 +39,7 @@ export const waking = [
   [
     'what returns to an old place is told to sleepers only',
     6,
-    'migrations/0002_clock.sql',
+    'migrations/engine/10_clock.sql',
     "or ready_at < v_now - interval '50 milliseconds'",
     '',
     'test/sql/wake.test.ts',
@@ -47,7 +47,7 @@ export const waking = [
   [
     'a poll interval changes in silence',
     6,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     "perform _wake(v_queue, v_now, v_now);\n  end if;\n  return 'changed';",
     "null;\n  end if;\n  return 'changed';",
     'test/sql/wake.test.ts',
@@ -172,7 +172,7 @@ export const waking = [
   [
     'wake tells of a time to come as if it were now',
     6,
-    'migrations/0003_produce.sql',
+    'migrations/engine/20_produce.sql',
     'v_now - _exactly(ago) - ',
     "v_now - greatest(_exactly(ago), interval '0') - ",
     'test/sql/wake.test.ts',

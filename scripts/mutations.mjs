@@ -110,7 +110,7 @@ const mutations = [
     'a transaction is ignored',
     4,
     'src/connect.ts',
-    'const inside = transactionQuery(transaction, prepare)',
+    'const inside = namingRoles(transactionQuery(transaction, prepare), schema)',
     'const inside = query',
     'test/client/transactional.test.ts',
   ],

@@ -7,15 +7,21 @@
 -- 42725). What is left standing, because something of the user's depends on it, is replaced in its place. Views are always
 -- replaced in place, so they can only get columns at their end. Whoever had rights gets them back in 99_after.
 --
--- Changes: functions of this schema. Locks: rows of the catalog; whoever runs a dropped function finishes it.
+-- Changes: functions of this schema. Locks: their rows in the catalog; whoever runs a dropped function finishes it.
+-- Raises: XX000 "tuple concurrently updated" where rights were changed just then: try again.
 do $$
 declare
   v_schema regnamespace := current_schema()::regnamespace;
   v_names text[] := current_setting('dueq.functions')::text[];
-  v_own oid[] := array(select p.oid from pg_proc p where p.pronamespace = v_schema and (p.proname = any(v_names) or p.proname ~ '^_'));
+  v_own oid[] := array(select p.oid from pg_proc p where p.pronamespace = v_schema and p.prokind = 'f' and (p.proname = any(v_names) or p.proname ~ '^_'));
   v_grants jsonb;
   f record;
 begin
+  -- Changes nothing, and waits for whoever is changing the rights: what is granted after the rights were noted would be lost.
+  for f in select o.oid::regprocedure as signature, p.proowner::regrole as owner from unnest(v_own) o (oid) join pg_proc p on p.oid = o.oid loop
+    execute format('grant execute on function %s to %s', f.signature, f.owner);
+  end loop;
+
   -- "*" is for a role that may execute all functions of dueq, and so those to come.
   with held (function_oid, name, role, is_grantable) as (
     select p.oid, p.proname::text, a.grantee, a.is_grantable

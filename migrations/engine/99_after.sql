@@ -23,7 +23,7 @@ begin
            case s.role when 0 then 'public' else quote_ident(r.rolname) end as role,
            case when s.is_grantable then ' with grant option' end as grant_option
       from jsonb_to_recordset(current_setting('dueq.grants')::jsonb) s (name text, role oid, is_grantable boolean)
-      join pg_proc p on p.pronamespace = v_schema and (p.proname = s.name or s.name = '*' and (p.proname = any(v_names) or p.proname ~ '^_'))
+      join pg_proc p on p.pronamespace = v_schema and p.prokind = 'f' and (p.proname = s.name or s.name = '*' and (p.proname = any(v_names) or p.proname ~ '^_'))
       left join pg_roles r on r.oid = s.role
      where s.role = 0 or r.oid is not null
      group by 2, 3

@@ -62,6 +62,25 @@ describe.each(releases)('from $version', (release) => {
     await consumer.stop()
   })
 
+  it('rights that somebody changes at that moment are neither lost nor in the way', async () => {
+    await using holder = await openSession(kept.url)
+    await holder.begin()
+    await holder.query(`grant execute on function ${kept.schema}.clock() to public`)
+    const upgrading = upgrade()
+    const waiting = async (): Promise<number> => {
+      const [row] = await kept.sql`
+        select count(*)::int as count from pg_stat_activity
+         where ${holder.pid} = any(pg_blocking_pids(pid)) and application_name = 'dueq migrate'`
+      return row!['count'] as number
+    }
+    await expect.poll(waiting, { interval: 10 }).toBe(1)
+    await holder.commit()
+    expect((await upgrading).applied).not.toEqual([])
+    const [row] =
+      await kept.sql`select has_function_privilege('public', ${`${kept.schema}.clock()`}, 'execute') as granted`
+    expect(row).toEqual({ granted: true })
+  })
+
   it('of migrators at once one applies everything, and the others find it done', async () => {
     const results = await Promise.all([upgrade(), upgrade(), upgrade()])
     expect(results.map(({ applied }) => applied.length > 0).sort()).toEqual([false, false, true])

@@ -3,6 +3,7 @@
  * clients of that release beside those of the working tree.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ConnectOptions, type Dueq, migrate } from '../../src/index.js'
 import { connectVariant } from '../client/connection.js'
@@ -21,24 +22,27 @@ export type Release = {
   client(): Promise<typeof import('../../src/index.js')>
 }
 
-const folder = fileURLToPath(new URL('../../releases/', import.meta.url))
+const folder = fileURLToPath(new URL('../../releases', import.meta.url))
 
 /** All kept releases, oldest first. */
 export const releases: readonly Release[] = readdirSync(folder, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map(({ name }) => name)
   .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-  .map((version) => {
-    const text = readFileSync(`${folder}${version}/schema.sql`, 'utf8')
-    const clientPath = `${folder}${version}/client.mjs`
-    return {
-      version,
-      schemaVersion: Number(/function schema_version\(\)[^$]*\$\$ select (\d+) \$\$/.exec(text)![1]),
-      schemaSql: (schema: string) => text.replaceAll('__schema__', schema),
-      clientPath,
-      client: () => import(clientPath),
-    }
-  })
+  .map((version) => releaseIn(join(folder, version)))
+
+/** The release in a directory that is named after its version. */
+export function releaseIn(directory: string): Release {
+  const text = readFileSync(join(directory, 'schema.sql'), 'utf8')
+  const clientPath = join(directory, 'client.mjs')
+  return {
+    version: basename(directory),
+    schemaVersion: Number(/function schema_version\(\)[^$]*\$\$ select (\d+) \$\$/.exec(text)![1]),
+    schemaSql: (schema) => text.replaceAll('__schema__', schema),
+    clientPath,
+    client: () => import(clientPath),
+  }
+}
 
 export type KeptSchema = TestSchema & {
   readonly release: Release

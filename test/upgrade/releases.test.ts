@@ -1,12 +1,15 @@
 // What makes an upgrade possible at all: what was released is not edited, and what was changed is told.
-import { readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { keepRelease } from '../../scripts/keep-release.mjs'
 import { dumpSchema } from '../../scripts/schema-dump.mjs'
 import { migrationSql, migrationStatus } from '../../src/migrate.js'
 import { isEngine, isPartOfEngine, ownDirectory, readMigrations } from '../../src/migrations.js'
 import { freshSchema } from '../support/database.js'
-import { type KeptSchema, keptSchema, releases } from './release.js'
+import { lifeOn } from '../surroundings/life.js'
+import { type KeptSchema, keptSchema, releaseIn, releases } from './release.js'
 
 /** The migrations in the SQL of a release, by name. */
 function migrationsOf(text: string): ReadonlyMap<string, string> {
@@ -16,6 +19,7 @@ function migrationsOf(text: string): ReadonlyMap<string, string> {
   return new Map(parts.flatMap((name, i) => (i % 2 === 0 ? [[name, clean(parts[i + 1]!)]] : [])))
 }
 
+const root = join(import.meta.dirname, '../..')
 const own = await readMigrations(ownDirectory())
 let client: pg.Client
 beforeAll(async () => {
@@ -32,6 +36,22 @@ test('numbers are used once, in order, and none of those that the first release 
 
 test('the engine makes functions and views only: what it is run on has tables', () => {
   expect(own.engine.sql.match(/^(create|alter|drop) (?!or replace (function|view)\b).*/gm)).toBeNull()
+})
+
+test('what `npm run release:keep` writes is the release that was built: its schema, and its client at work on that', async () => {
+  const directory = join(root, 'test', `.programs/kept-${process.pid}`)
+  mkdirSync(dirname(directory), { recursive: true })
+  try {
+    await keepRelease(directory)
+    await using built = await keptSchema(releaseIn(directory))
+    await using fresh = await freshSchema()
+    expect(await dumpSchema(client, built.schema)).toBe(await dumpSchema(client, fresh.schema))
+    expect(await built.upgrade()).toEqual([])
+    expect(await lifeOn(built.old())).toEqual(await lifeOn(built.current()))
+    expect(statSync(built.release.clientPath).size).toBeLessThan(150_000)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
 })
 
 describe.each(releases)('from $version', (release) => {

@@ -1,0 +1,1 @@
+export function keepRelease(directory: string): Promise<readonly string[]>

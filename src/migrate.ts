@@ -44,29 +44,14 @@ export async function migrate(options: MigrateOptions = {}): Promise<Pick<Migrat
   const { schema, directory, timeoutMs, log = () => {} } = checked(options, '5m')
   const own = await readMigrations(directory)
   return inSession(await primaryUrl(options.url), timeoutMs, async (client) => {
-    const { runner } = await import('node-pg-migrate')
     await lockSchema(client, schema)
     const { newer, pending, version } = await compare(client, schema, own)
     const isUsable = version > own.engine.version && generationOf(version) === generationOf(own.engine.version)
     if (newer.length > 0 && !isUsable) throw newerSchema(schema, newer)
-    if (newer.length > 0 || pending.length === 0) return { applied: [], newer }
-    await client.query(`create schema if not exists "${schema}"`)
-    await standingAside(client, schema, () =>
-      runner({
-        dbClient: client,
-        dir: directory,
-        migrationLoaderStrategies: [{ extensions: ['.sql'], loader: async () => unitsOf(own) }],
-        ignorePattern: '.*(?<!\\.sql)$',
-        direction: 'up',
-        checkOrder: false,
-        schema: [schema, 'pg_temp'],
-        migrationsTable: 'migrations',
-        singleTransaction: true,
-        noLock: true,
-        logger: { debug: () => {}, info: log, warn: log, error: () => {} },
-      }),
-    )
-    await refreshRoles(client, schema)
+    if (newer.length > 0) return { applied: [], newer }
+    if (pending.length > 0) await standingAside(client, schema, () => apply(client, schema, own, directory, log))
+    // Also where nothing was pending: the migrator before may have died in between.
+    await standingAside(client, schema, () => refreshRoles(client, schema))
     return { applied: pending, newer }
   })
 }
@@ -141,6 +126,31 @@ function checked(
     timeoutMs: durationMs('timeout', options.timeout ?? timeout, { min: '1s', max: '1d' }),
     log: options.log,
   }
+}
+
+/** Runs what is pending, in one transaction. */
+async function apply(
+  client: Client,
+  schema: string,
+  own: Migrations,
+  directory: string,
+  log: (line: string) => void,
+): Promise<void> {
+  const { runner } = await import('node-pg-migrate')
+  await client.query(`create schema if not exists "${schema}"`)
+  await runner({
+    dbClient: client,
+    dir: directory,
+    migrationLoaderStrategies: [{ extensions: ['.sql'], loader: async () => unitsOf(own) }],
+    ignorePattern: '.*(?<!\\.sql)$',
+    direction: 'up',
+    checkOrder: false,
+    schema: [schema, 'pg_temp'],
+    migrationsTable: 'migrations',
+    singleTransaction: true,
+    noLock: true,
+    logger: { debug: () => {}, info: log, warn: log, error: () => {} },
+  })
 }
 
 /** What node-pg-migrate takes for migrations. There is no way back: `down` is refused. */

@@ -119,6 +119,36 @@ it('operators and functions that fit better change nothing for a client, whose e
   expect(await lifeOn(test.anotherByUrl({ url, listenUrl: url }))).toEqual(expected)
 })
 
+it('settings of the login change nothing either; one that is read-only says so', async () => {
+  const login = roles.login('operator')
+  const settings = {
+    row_security: 'off',
+    standard_conforming_strings: 'off',
+    array_nulls: 'off',
+    transform_null_equals: 'on',
+    intervalstyle: 'sql_standard',
+    datestyle: 'German',
+    timezone: 'Pacific/Chatham',
+    extra_float_digits: '-15',
+    default_transaction_isolation: 'serializable',
+    default_transaction_deferrable: 'on',
+    'plpgsql.extra_errors': 'all',
+    lock_timeout: '1',
+    enable_indexscan: 'off',
+  }
+  const set = ([name, value]: [string, string]) => `alter role ${login} set ${name} = '${value}'`
+  await test.sql.unsafe(Object.entries(settings).map(set).join(';'))
+  const url = roles.url('operator')
+  expect(await lifeOn(test.anotherByUrl({ url, listenUrl: url }))).toEqual(expected)
+  for (const name of Object.keys(settings)) await test.sql.unsafe(`alter role ${login} reset ${name}`)
+  await test.sql.unsafe(`alter role ${login} set default_transaction_read_only = on`)
+  const readOnly = test.anotherByUrl({ url, listenUrl: url })
+  await expect(readOnly.queue('life1').enqueue(1)).rejects.toMatchObject({ code: 'database.read_only' })
+  await test.sql.unsafe(`alter role ${login} reset default_transaction_read_only`)
+  const session = await roles.session('producer')
+  await expect(session.query('set session_replication_role = replica')).rejects.toMatchObject({ code: '42501' })
+})
+
 it('nor for the command line: stats, peek, dead letters, doctor, and for `dueq roles` and `dueq migrate` by the owner', async () => {
   const dueq = dueqOn({ url: roles.url('operator'), schema: test.schema })
   const run = async (...args: string[]) => {

@@ -20,10 +20,21 @@ it.skipIf(process.platform !== 'linux')(
       await expect.poll(() => handled, { timeout: 15_000 }).toContain(payload)
     }
     await delivers(1)
+    // All its connections will have a statement under way, and nothing but the other host tells that they wait for nothing.
+    const busy = pair.client({ max: 2, timeout: '10m' })
+    const both = () =>
+      Promise.all(['a', 'b'].map((dedupKey) => outcome(busy.queue(load).enqueue(0, { dedupKey, delay: '1h' }))))
+    await both()
 
     const thaw = freeze(primary)
     try {
+      let ended: readonly string[] = []
+      void both().then((outcomes) => {
+        ended = outcomes
+      })
       await standby.promote()
+      await expect.poll(() => ended, { timeout: 15_000 }).toEqual(['database.unreachable', 'database.unreachable'])
+      await expect.poll(both, { timeout: 15_000 }).toEqual(['created', 'created'])
       // Far below the deadline of statements, 30 s.
       await delivers(2)
       await expect.poll(() => upCount, { timeout: 15_000 }).toBeGreaterThan(1)

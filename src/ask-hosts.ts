@@ -79,8 +79,13 @@ async function askOne(
   { url, options }: Access,
   givenUp: AbortSignal,
 ): Promise<Timeline | undefined> {
-  // Not by the driver's own time-out, which keeps the process alive.
-  const open = (): Socket => Object.assign(connect(port, host).unref(), { host, port })
+  let isOpened = false
+  const open = (): Socket => {
+    // A connection that is closed at once the driver would try again, hundreds of times a second.
+    if (isOpened) throw new DueqError('database.unreachable', 'it accepts connections and closes them')
+    isOpened = true
+    return Object.assign(connect(port, host).unref(), { host, port })
+  }
   const own = {
     host: [host],
     port: [port],
@@ -88,7 +93,7 @@ async function askOne(
     max: 1,
     prepare: false,
     fetch_types: false,
-    connect_timeout: 0,
+    connect_timeout: 0, // it would keep the process alive
     max_lifetime: null,
     target_session_attrs: undefined,
     onnotice: () => {},

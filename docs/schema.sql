@@ -83,7 +83,7 @@ comment on column messages.leased_by is 'The consumer that holds the lease; null
 comment on column messages.kind is 'Reserved: the name of the handler for this message.';
 comment on column messages.key is 'Reserved: messages of one key are handled one at a time and in order.';
 comment on column messages.dedup_key is 'At most one live message of a queue has this key.';
-comment on column messages.payload is 'What the producer enqueued, JSON, at most 1 MB.';
+comment on column messages.payload is 'What the producer enqueued, JSON, at most queues.max_payload_bytes.';
 comment on column messages.headers is 'Metadata beside the payload, a JSON object, for tracing and routing.';
 comment on column messages.last_error is 'Why the latest failed attempt failed.';
 
@@ -95,6 +95,8 @@ create table queues (
   backoff_base interval not null default '00:00:01'::interval,
   backoff_max interval not null default '00:15:00'::interval,
   poll_interval interval not null default '00:00:05'::interval,
+  max_depth integer,
+  max_payload_bytes integer not null default 1048576,
   priorities smallint[] not null default '{0}'::smallint[],
   paused_at timestamp with time zone,
   sleepers_until timestamp with time zone,
@@ -105,6 +107,8 @@ create table queues (
   constraint queues_backoff_max_check CHECK (((backoff_max >= backoff_base) AND (backoff_max <= '30 days'::interval))),
   constraint queues_lease_check CHECK (((lease >= '00:00:01'::interval) AND (lease <= '12:00:00'::interval))),
   constraint queues_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+  constraint queues_max_depth_check CHECK (((max_depth >= 1) AND (max_depth <= 100000000))),
+  constraint queues_max_payload_bytes_check CHECK (((max_payload_bytes >= 1) AND (max_payload_bytes <= 67108864))),
   constraint queues_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,119}$'::text)),
   constraint queues_poll_interval_check CHECK (((poll_interval >= '00:00:00.1'::interval) AND (poll_interval <= '01:00:00'::interval))),
   constraint queues_priorities_check CHECK (((cardinality(priorities) >= 1) AND (cardinality(priorities) <= 201)))
@@ -117,6 +121,8 @@ comment on column queues.max_attempts is 'The budget: at this many failures (nac
 comment on column queues.backoff_base is 'Delay before the first retry; it doubles with each failure. The delay used is random in its upper half.';
 comment on column queues.backoff_max is 'The longest delay before a retry.';
 comment on column queues.poll_interval is 'The longest time a consumer may sleep without looking. No notification is sent for a message that is due later than this.';
+comment on column queues.max_depth is 'With so many live messages (delayed, ready, leased, lapsed) enqueue is refused; null: no limit. What open transactions have enqueued comes on top.';
+comment on column queues.max_payload_bytes is 'The most JSON of a payload, in bytes: 1 to 67108864.';
 comment on column queues.priorities is 'The priority levels in use, in dequeue order (smaller first). Each further level costs dequeue one index probe.';
 comment on column queues.paused_at is 'Since when the queue delivers nothing; null while it delivers.';
 comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
@@ -194,7 +200,9 @@ create view queue_settings as
     poll_interval,
     priorities,
     paused_at,
-    created_at
+    created_at,
+    max_depth,
+    max_payload_bytes
    FROM queues q;
 comment on view queue_settings is 'The stored settings of each queue.';
 
@@ -209,7 +217,8 @@ create view queue_stats as
           WHERE d.queue_id = q.id) AS dead,
     m.ready_for,
     m.next_ready_at,
-    q.paused_at
+    q.paused_at,
+    q.max_depth
    FROM queues q
      LEFT JOIN ( SELECT s.queue_id,
             count(*) FILTER (WHERE s.leased_by IS NULL AND s.ready_at > s.now) AS delayed,
@@ -229,6 +238,7 @@ create view queue_stats as
 comment on view queue_stats is 'One row for each queue: how many messages are in which state. Counts all messages, so its cost grows with the backlog.';
 comment on column queue_stats.ready_for is 'For how long the oldest ready or lapsed message has been ready; null where none is. The number to alert on.';
 comment on column queue_stats.next_ready_at is 'The earliest ready_at of the queue.';
+comment on column queue_stats.max_depth is 'Enqueue is refused when delayed, ready, leased and lapsed together reach this; null: no limit.';
 
 CREATE OR REPLACE FUNCTION ack(id bigint, attempt integer)
  RETURNS boolean
@@ -303,7 +313,7 @@ CREATE OR REPLACE FUNCTION clock()
 AS $function$ select pg_catalog.clock_timestamp() $function$;
 comment on function clock() is 'The clock of dueq: clock_timestamp().';
 
-CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_max interval DEFAULT NULL::interval, poll_interval interval DEFAULT NULL::interval)
+CREATE OR REPLACE FUNCTION create_queue(queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_max interval DEFAULT NULL::interval, poll_interval interval DEFAULT NULL::interval, max_depth integer DEFAULT NULL::integer, max_payload_bytes integer DEFAULT NULL::integer)
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -329,13 +339,17 @@ begin
     perform _invalid('backoff_max', 'from 0 to 30 days', backoff_max::text);
   elsif extract(epoch from poll_interval) not between 0.1 and 3600 then
     perform _invalid('poll_interval', 'from 100 ms to 1 hour', poll_interval::text);
+  elsif max_depth not between 0 and 100000000 then
+    perform _invalid('max_depth', 'from 1 to 100000000, or 0 for no limit', max_depth::text);
+  elsif max_payload_bytes not between 1 and 67108864 then
+    perform _invalid('max_payload_bytes', 'from 1 to 67108864', max_payload_bytes::text);
   end if;
   lease := _exactly(lease);
   backoff_base := justify_hours(_exactly(backoff_base));
   backoff_max := justify_hours(_exactly(backoff_max));
   poll_interval := _exactly(poll_interval);
 
-  insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, created_at)
+  insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, max_depth, max_payload_bytes, created_at)
   values (
     create_queue.queue,
     coalesce(create_queue.lease, '30 seconds'),
@@ -343,26 +357,43 @@ begin
     coalesce(create_queue.backoff_base, least(interval '1 second', create_queue.backoff_max)),
     coalesce(create_queue.backoff_max, greatest(interval '15 minutes', create_queue.backoff_base)),
     coalesce(create_queue.poll_interval, '5 seconds'),
+    nullif(create_queue.max_depth, 0),
+    coalesce(create_queue.max_payload_bytes, 1048576),
     v_now
   )
-  on conflict on constraint queues_name_key do nothing;
+  on conflict on constraint queues_name_key do nothing
+  returning q.id into v_queue.id;
   if found then
+    if max_depth > 0 then
+      perform _limit_depth(v_queue.id);
+    end if;
     return 'created';
   end if;
 
+  if max_depth > 0 then
+    perform _limit_depth(c.id)
+       from (select q.id from queues q
+              where q.name = create_queue.queue
+                and (q.max_depth is distinct from create_queue.max_depth or to_regclass('depth_base_' || q.id) is null)
+                for no key update) c;
+  end if;
   update queues q
      set lease = coalesce(create_queue.lease, q.lease),
          max_attempts = coalesce(create_queue.max_attempts, q.max_attempts),
          backoff_base = coalesce(create_queue.backoff_base, q.backoff_base),
          backoff_max = coalesce(create_queue.backoff_max, q.backoff_max),
-         poll_interval = coalesce(create_queue.poll_interval, q.poll_interval)
+         poll_interval = coalesce(create_queue.poll_interval, q.poll_interval),
+         max_depth = case when create_queue.max_depth is null then q.max_depth else nullif(create_queue.max_depth, 0) end,
+         max_payload_bytes = coalesce(create_queue.max_payload_bytes, q.max_payload_bytes)
    where q.name = create_queue.queue
-     and (q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval) is distinct from (
+     and (q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval, q.max_depth, q.max_payload_bytes) is distinct from (
            coalesce(create_queue.lease, q.lease),
            coalesce(create_queue.max_attempts, q.max_attempts),
            coalesce(create_queue.backoff_base, q.backoff_base),
            coalesce(create_queue.backoff_max, q.backoff_max),
-           coalesce(create_queue.poll_interval, q.poll_interval))
+           coalesce(create_queue.poll_interval, q.poll_interval),
+           case when create_queue.max_depth is null then q.max_depth else nullif(create_queue.max_depth, 0) end,
+           coalesce(create_queue.max_payload_bytes, q.max_payload_bytes))
   returning q.* into v_queue;
   if not found then
     return 'unchanged';
@@ -375,7 +406,7 @@ exception
     perform _invalid('backoff_max', 'at least backoff_base', coalesce(backoff_max::text, 'the stored one'));
 end
 $function$;
-comment on function create_queue(text,interval,integer,interval,interval,interval) is 'Creates a queue, or changes the settings that are given. Gives created, changed or unchanged.';
+comment on function create_queue(text,interval,integer,interval,interval,interval,integer,integer) is 'Creates a queue, or changes the settings that are given. Gives created, changed or unchanged.';
 
 CREATE OR REPLACE FUNCTION dead_letter(id bigint, attempt integer, reason text, error text DEFAULT NULL::text)
  RETURNS boolean
@@ -479,6 +510,7 @@ begin
       message = format('queue "%s" is not empty', queue),
       hint = 'Remove what it holds first: purge(queue, include_leased => true) and purge_dead(queue).';
   end if;
+  perform _unlimit_depth(v_queue.id);
   delete from queues q where q.id = v_queue.id;
 end
 $function$;
@@ -514,7 +546,8 @@ begin
       from queues q
      where q.name = enqueue.queue
        and case when enqueue.priority = any(q.priorities) and v_due_at is not null
-                 and _is_plain(enqueue.payload, enqueue.headers)
+                 and _is_plain(enqueue.payload, enqueue.headers, q.max_payload_bytes)
+                 and (q.max_depth is null or _has_tickets(q.id, q.max_depth, 1))
                 then case when wake is false then true else _wake(q, v_due_at, v_now) end end
     returning messages.id, true into id, created;
     if created then
@@ -523,8 +556,11 @@ begin
   end if;
 
   v_due_at := _due_at(delay, at, v_now);
-  perform _check_message(payload, headers, priority, dedup_key);
+  perform _check_message(payload, headers, priority, dedup_key, _max_payload_bytes(queue));
   v_queue := _producing(queue, array[priority]::smallint[]);
+  if v_queue.max_depth is not null then
+    perform _take_room(v_queue, _new_count(v_queue.id, array[dedup_key], 1));
+  end if;
   if dedup_key is null then
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
     values (v_queue.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers)
@@ -566,12 +602,15 @@ begin
   end if;
 
   if dedup_keys is not null or priorities is not null or not exists (select from queues q where q.name = enqueue_many.queue) then
-    perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+    perform _refuse_one(queue, payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
   if priorities is not null then
     v_levels := array(select distinct coalesce(l.priority, 0) from unnest(priorities) as l (priority));
   end if;
   v_queue := _producing(queue, v_levels);
+  if v_queue.max_depth is not null then
+    perform _take_room(v_queue, _new_count(v_queue.id, dedup_keys, v_count));
+  end if;
 
   -- What is out of range is left out, found by its absence, and then named: that costs one pass less than looking first.
   -- unnest gives its elements in order, and so do the insert and what it returns. In a select list it gives one after the
@@ -586,7 +625,7 @@ begin
         insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
         select v_queue.id, v_now, v_now, v_now, n.payload
           from (select unnest(payloads) as payload) n
-         where _is_plain(n.payload, null)
+         where _is_plain(n.payload, null, v_queue.max_payload_bytes)
         returning messages.id
       )
       select array_agg(i.id) into v_ids from inserted i;
@@ -597,13 +636,13 @@ begin
           from (select u.*, _plain_due_at(u.delay, u.at, v_now) as due_at
                   from (select unnest(payloads) as payload, unnest(delays) as delay, unnest(ats) as at,
                                unnest(priorities) as priority, unnest(headers) as headers) u) n
-         where n.due_at is not null and _is_plain(n.payload, n.headers)
+         where n.due_at is not null and _is_plain(n.payload, n.headers, v_queue.max_payload_bytes)
         returning messages.id
       )
       select array_agg(i.id) into v_ids from inserted i;
     end if;
     if cardinality(v_ids) is distinct from v_count then
-      perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+      perform _refuse_one(queue, payloads, delays, ats, priorities, dedup_keys, headers, v_now);
     end if;
     return query select n.position, n.id, true from unnest(v_ids) with ordinality as n (id, position);
   end if;
@@ -1496,17 +1535,17 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _check_message(payload jsonb, headers jsonb, priority integer, dedup_key text)
+CREATE OR REPLACE FUNCTION _check_message(payload jsonb, headers jsonb, priority integer, dedup_key text, max_bytes integer)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 begin
   if payload is null then
     perform _invalid('payload', 'JSON (use the JSON value null for "nothing")', null);
-  elsif octet_length(payload::text) > 1048576 then
+  elsif octet_length(payload::text) > max_bytes then
     raise exception using errcode = 'DQ003',
-      message = format('payload has %s bytes of JSON, the limit is 1048576', octet_length(payload::text)),
-      hint = 'Store the large part elsewhere and enqueue a reference to it.';
+      message = format('payload has %s bytes of JSON, the limit is %s', octet_length(payload::text), max_bytes),
+      hint = 'Store the large part elsewhere and enqueue a reference to it; or raise max_payload_bytes of the queue by create_queue.';
   elsif jsonb_typeof(headers) <> 'object' then
     perform _invalid('headers', 'a JSON object', jsonb_typeof(headers));
   elsif pg_column_size(headers) > 65536 then
@@ -1536,6 +1575,7 @@ declare
   v_slow text;
   v_lapsed text;
   v_dead text;
+  v_full text;
   v_strays text;
   v_text text;
   v_count bigint;
@@ -1543,7 +1583,7 @@ declare
 begin
   if not exists (select from pg_index i where i.indexrelid = to_regclass('messages_ready_idx') and i.indisvalid) then
     return query select f."check", f.ok, f.detail, f.advice
-      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'slow looks', 'lapsed leases', 'dead letters', 'orphans']) n
+      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'slow looks', 'full queues', 'lapsed leases', 'dead letters', 'orphans']) n
      cross join lateral _finding(n, 'not looked at: without messages_ready_idx that takes too long', null, 'Make that index again (see indexes), and ask again.') f;
     return;
   end if;
@@ -1557,7 +1597,7 @@ begin
     from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid();
 
   for q in
-    select s.id, s.name, s.paused_at, s.poll_interval, _look_took(s.id, s.priorities, v_now) as look_took, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
+    select s.id, s.name, s.paused_at, s.poll_interval, s.max_depth, _look_took(s.id, s.priorities, v_now) as look_took, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
       from queues s cross join _front(s.id, s.priorities, v_now) f
      order by s.name
   loop
@@ -1578,6 +1618,9 @@ begin
     end if;
     if 20 * q.look_took > q.poll_interval then
       v_slow := concat_ws('; ', v_slow, format('%s (%s ms)', q.name, round(extract(epoch from q.look_took) * 1000)));
+    end if;
+    if q.max_depth is not null and _refused_until(q.id, q.max_depth) > v_now - interval '1 minute' then
+      v_full := concat_ws('; ', v_full, format('%s (max_depth %s)', q.name, q.max_depth));
     end if;
     if q.lapsed >= 10 then
       v_lapsed := concat_ws('; ', v_lapsed, format('%s (%s of the next have lapsed%s)', q.name, q.lapsed, ', of ' || q.lapsed_by));
@@ -1606,6 +1649,9 @@ begin
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('slow looks', v_slow, 'a look at everything takes less than a twentieth of the poll interval',
     'Each look at everything walks what vacuum could not remove (see held snapshots). Consumers make one in 20 times its length at most, so a message whose notification was lost is late by that, not by a poll interval.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('full queues', v_full, 'no queue was at its max_depth within the last minute',
+    'Enqueue was refused, or had to wait: consumers do not keep up (see consumers gone, consumers stuck, late queues), or raise max_depth by create_queue.') f;
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('lapsed leases', v_lapsed, 'few of the next messages have lapsed before',
     'Consumers crash, hang, or are cut off from the database. Read their logs; last_error in message_states names the consumer.') f;
@@ -2003,6 +2049,32 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _count_depth(queue_id integer, max_depth integer, drawn bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock();
+  v_end timestamptz;
+  v_room integer;
+begin
+  select _count_depth.max_depth - count(*) into v_room
+    from (select from messages m where m.queue_id = _count_depth.queue_id limit _count_depth.max_depth) c;
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return v_room;
+  end if;
+  -- At the limit there may be more messages than were counted: then no ticket is good, whatever the limit becomes.
+  perform setval(_depth_sequence('base', queue_id), case when v_room > 0 then drawn - max_depth + v_room else -9000000000000000000 end);
+  if v_room < max_depth / 16 + 1 then
+    v_end := clock();
+    perform setval(_depth_sequence('pause', queue_id),
+                   (date_part('epoch', v_end + least(20 * greatest(v_end - v_start, '0'), interval '10 seconds')) * 1000000)::bigint);
+  end if;
+  return v_room;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _dead_letters_of(queue_id integer, ids bigint[], max integer, only_free boolean)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -2029,6 +2101,12 @@ begin
   );
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION _depth_sequence(part text, queue_id integer)
+ RETURNS regclass
+ LANGUAGE sql
+ STABLE
+AS $function$ select ('depth_' || part || '_' || queue_id)::regclass $function$;
 
 CREATE OR REPLACE FUNCTION _due_at(delay interval, at timestamp with time zone, base timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2075,15 +2153,16 @@ begin
     with inserted as (
       insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
       select n.queue_id, n.due_at, n.due_at, v_now, n.payload
-        from (select u.queue_id, u.payload,
+        from (select u.queue_id, u.payload, u.max_payload_bytes,
                      case when u.ms is null then v_now
                           when u.ms between 0 and 3155760000000 then v_now + make_interval(secs => u.ms / 1000) end as due_at
-                from (select q.id as queue_id, jsonb_array_elements(payloads) as payload, unnest(delays) as ms
+                from (select q.id as queue_id, q.max_payload_bytes, jsonb_array_elements(payloads) as payload, unnest(delays) as ms
                         from queues q
                        where q.name = _enqueue_many_plain.queue
                          and case when 0 = any(q.priorities)
+                                   and (q.max_depth is null or _has_tickets(q.id, q.max_depth, jsonb_array_length(payloads)))
                                   then case when wake then _wake(q, v_first, v_now) else true end end) u) n
-       where n.due_at is not null and (v_bytes <= 1048576 or _is_plain(n.payload, null))
+       where n.due_at is not null and (v_bytes <= n.max_payload_bytes or _is_plain(n.payload, null, n.max_payload_bytes))
       returning messages.id
     )
     select array_agg(i.id) into v_ids from inserted i;
@@ -2222,6 +2301,33 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION _has_tickets(queue_id integer, max_depth integer, wanted integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_tickets regclass := 'depth_tickets_' || queue_id;
+  v_last bigint := pg_sequence_last_value(('depth_base_' || queue_id)::regclass) + max_depth;
+  v_drawn bigint;
+  v_ticket bigint;
+begin
+  if pg_sequence_last_value(v_tickets) + wanted > v_last then
+    return false;
+  end if;
+  if wanted = 1 then
+    v_ticket := nextval(v_tickets);
+    v_drawn := v_ticket - 1;
+  else
+    select min(t.ticket) - 1, max(t.ticket) into v_drawn, v_ticket
+      from (select nextval(v_tickets) as ticket from generate_series(1, wanted)) t;
+  end if;
+  if v_last - max_depth / 8 between v_drawn + 1 and v_ticket and max_depth >= 8 then
+    perform _count_depth(queue_id, max_depth, v_drawn);
+  end if;
+  return v_ticket <= v_last;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _held(ids bigint[], attempts integer[])
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -2274,12 +2380,12 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _is_plain(payload jsonb, headers jsonb)
+CREATE OR REPLACE FUNCTION _is_plain(payload jsonb, headers jsonb, max_bytes integer)
  RETURNS boolean
  LANGUAGE sql
  STABLE
 AS $function$
-  select octet_length(payload::text) <= 1048576
+  select octet_length(payload::text) <= max_bytes
      and (headers is null or jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536)
 $function$;
 
@@ -2288,6 +2394,23 @@ CREATE OR REPLACE FUNCTION _is_suspect(lapses integer, max_attempts integer)
  LANGUAGE sql
  IMMUTABLE
 AS $function$ select lapses > 0 and lapses * 2 >= max_attempts $function$;
+
+CREATE OR REPLACE FUNCTION _limit_depth(queue_id integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_part text;
+begin
+  foreach v_part in array '{tickets,base,pause}'::text[] loop
+    if to_regclass(format('depth_%s_%s', v_part, queue_id)) is null then
+      execute format('create sequence depth_%s_%s minvalue -9000000000000000000 start 0', v_part, queue_id);
+    end if;
+    perform setval(_depth_sequence(v_part, queue_id), case v_part when 'base' then -9000000000000000000 else 0 end)
+      where v_part <> 'tickets' or pg_sequence_last_value(_depth_sequence(v_part, queue_id)) is null;
+  end loop;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION _look_limit()
  RETURNS integer
@@ -2311,6 +2434,26 @@ begin
       limit 1;
   end loop;
   return clock() - v_start;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _max_payload_bytes(queue text)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+AS $function$ select coalesce((select q.max_payload_bytes from queues q where q.name = queue), 1048576) $function$;
+
+CREATE OR REPLACE FUNCTION _new_count(queue_id integer, dedup_keys text[], count integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+  return _new_count.count - count(k.dedup_key) filter (where k.live_id is not null or k.dedup_key = k.previous)
+    from (select d.dedup_key, lag(d.dedup_key) over (order by d.dedup_key) as previous,
+                 (select m.id from messages m where m.dedup_key = d.dedup_key and m.queue_id + 0 = _new_count.queue_id limit 1) as live_id
+            from unnest(dedup_keys) as d (dedup_key)
+           where d.dedup_key is not null) k;
 end
 $function$;
 
@@ -2372,7 +2515,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION _refuse_one(payloads jsonb[], delays interval[], ats timestamp with time zone[], priorities integer[], dedup_keys text[], headers jsonb[], v_now timestamp with time zone)
+CREATE OR REPLACE FUNCTION _refuse_one(queue text, payloads jsonb[], delays interval[], ats timestamp with time zone[], priorities integer[], dedup_keys text[], headers jsonb[], v_now timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
@@ -2380,16 +2523,17 @@ AS $function$
 declare
   v_code text;
   v_message text;
+  v_max_bytes integer := _max_payload_bytes(queue);
   m record;
 begin
   for m in
     select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                     as n (payload, delay, at, priority, dedup_key, headers, position)
-     where not coalesce(_is_plain(n.payload, n.headers), false) or _plain_due_at(n.delay, n.at, v_now) is null
+     where not coalesce(_is_plain(n.payload, n.headers, v_max_bytes), false) or _plain_due_at(n.delay, n.at, v_now) is null
         or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
   loop
     begin
-      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key);
+      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key, v_max_bytes);
       perform _due_at(m.delay, m.at, v_now);
     exception when sqlstate 'DQ002' or sqlstate 'DQ003' or sqlstate 'DQ004' then
       get stacked diagnostics v_code = returned_sqlstate, v_message = message_text;
@@ -2397,6 +2541,23 @@ begin
         message = format('message %s of %s: %s', m.position, cardinality(payloads), v_message);
     end;
   end loop;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _refused_until(queue_id integer, max_depth integer)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_tickets regclass := to_regclass('depth_tickets_' || queue_id);
+  v_base regclass := to_regclass('depth_base_' || queue_id);
+  v_pause regclass := to_regclass('depth_pause_' || queue_id);
+begin
+  if has_sequence_privilege(v_tickets, 'select') and has_sequence_privilege(v_base, 'select') and has_sequence_privilege(v_pause, 'select')
+     and pg_sequence_last_value(v_tickets) >= pg_sequence_last_value(v_base) + max_depth then
+    return to_timestamp(pg_sequence_last_value(v_pause) / 1e6::double precision);
+  end if;
+  return null;
 end
 $function$;
 
@@ -2515,6 +2676,53 @@ AS $function$
      and l.relation in ('messages'::regclass, 'queues'::regclass, 'dead_letters'::regclass)
 $function$;
 
+CREATE OR REPLACE FUNCTION _take_room(queue queues, wanted integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_tickets regclass := _depth_sequence('tickets', queue.id);
+  v_drawn bigint;
+  v_last bigint;
+  v_room integer := 0;
+  v_again_us bigint;
+  v_has_counted boolean := false;
+begin
+  if wanted = 0 then
+    return;
+  end if;
+  loop
+    v_last := pg_sequence_last_value(_depth_sequence('base', queue.id)) + queue.max_depth;
+    v_drawn := pg_sequence_last_value(v_tickets);
+    if v_last - v_drawn >= wanted then
+      select max(nextval(v_tickets)) into v_drawn from generate_series(1, wanted);
+      if v_drawn <= v_last then
+        return;
+      end if;
+    end if;
+    v_again_us := pg_sequence_last_value(_depth_sequence('pause', queue.id)) - (date_part('epoch', clock()) * 1000000)::bigint;
+    -- A pause that is longer than any was made before the clock stepped back.
+    exit when v_has_counted or v_again_us between 1 and 10000000;
+    v_room := _count_depth(queue.id, queue.max_depth, v_drawn);
+    v_has_counted := true;
+    if v_room >= wanted and current_setting('transaction_isolation') <> 'read committed' then
+      return;
+    end if;
+  end loop;
+
+  v_room := greatest(least(case when v_has_counted then v_room else v_last - v_drawn end, wanted - 1, queue.max_depth), 0);
+  raise exception using errcode = 'DQ007',
+    message = case when wanted > queue.max_depth
+                   then format('%s messages at once are more than queue "%s" may hold, whose max_depth is %s', wanted, queue.name, queue.max_depth)
+                   else format('queue "%s" is full: it holds %s%s messages, its max_depth is %s', queue.name,
+                               case when v_room = 0 then 'at least ' end, queue.max_depth - v_room, queue.max_depth) end,
+    detail = json_build_object('queue', queue.name, 'depth', queue.max_depth - v_room, 'max_depth', queue.max_depth,
+                               'room', v_room, 'wanted', wanted, 'again_ms', case when v_again_us between 1 and 10000000 then v_again_us / 1000.0 else 0 end),
+    hint = case when wanted > queue.max_depth then 'Enqueue fewer at once, or raise max_depth by create_queue.'
+                else 'Try again when consumers have taken some (enqueue with `wait` in TypeScript), or raise max_depth by create_queue.' end;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION _to_dead_letters(ids bigint[], reason text, error text, failed integer, lapsed integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -2546,6 +2754,15 @@ begin
   raise exception using errcode = 'DQ001',
     message = format('queue "%s" does not exist', left(queue, 200)),
     hint = 'Create it first: create_queue(queue => ''…'') in SQL, ensure([…]) in TypeScript, `dueq queue create` on the command line.';
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION _unlimit_depth(queue_id integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  execute format('drop sequence if exists depth_tickets_%1$s, depth_base_%1$s, depth_pause_%1$s', queue_id);
 end
 $function$;
 

@@ -1,7 +1,9 @@
 // One statement for messages of several callers, who get their own answer each. A statement that was refused for what may be the
-// fault of one message is repeated in halves, until that message has failed alone and all others are enqueued.
+// fault of one message is repeated in halves, until that message has failed alone and all others are enqueued. Of what does
+// not fit into a full queue, as much is sent as fits.
 import type { Enqueuer } from './enqueuer.js'
 import { type DueqErrorCode, isDueqError } from './errors.js'
+import { partThatFits } from './room.js'
 import type { Enqueued, Enqueueing } from './statements-produce.js'
 
 /** A message and its caller. */
@@ -30,7 +32,8 @@ export async function sendBatch(sender: Enqueuer, queue: string, batch: readonly
       resolve(answers[i]!)
     })
   } catch (error) {
-    if (batch.length > 1 && isPerhapsOfOne(error)) {
+    if (batch.length > 1 && isFull(error)) await sendToFull(sender, queue, batch, partThatFits(error, batch.length))
+    else if (batch.length > 1 && isPerhapsOfOne(error)) {
       const half = batch.length >> 1
       await sendBatch(sender, queue, batch.slice(0, half))
       await sendBatch(sender, queue, batch.slice(half))
@@ -39,6 +42,26 @@ export async function sendBatch(sender: Enqueuer, queue: string, batch: readonly
 }
 
 // --- internal ---
+
+/** Sends what has room; the others fail, each with the error of a single message, which the first of them asks for. */
+async function sendToFull(sender: Enqueuer, queue: string, batch: readonly Entry[], fitting: number): Promise<void> {
+  if (fitting > 0) await sendBatch(sender, queue, batch.slice(0, fitting))
+  const [first, ...others] = batch.slice(fitting)
+  try {
+    first!.resolve(await sender.one(queue, first!.message, first!.deadline))
+  } catch (error) {
+    first!.reject(error)
+    if (isFull(error)) {
+      for (const { reject } of others) reject(error)
+      return
+    }
+  }
+  if (others.length > 0) await sendBatch(sender, queue, others)
+}
+
+function isFull(error: unknown): boolean {
+  return isDueqError(error) && error.code === 'queue.full'
+}
 
 /** Whether the statement took no effect, for a reason that may lie in one message; a trigger of the user may raise anything. */
 function isPerhapsOfOne(error: unknown): boolean {

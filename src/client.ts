@@ -7,6 +7,7 @@ import type { Leases } from './lease.js'
 import { type Duration, durationMs, knownOptions, oneOf } from './options.js'
 import type { Pending } from './pending.js'
 import type { Returns } from './returns.js'
+import type { Room } from './room.js'
 import type { Statements } from './statements.js'
 import type { Wakeups } from './wakeup.js'
 import type { Watches } from './watch.js'
@@ -23,6 +24,8 @@ export type Client = {
   readonly statements: Statements
   /** Sends messages, in few statements. */
   readonly enqueuer: Enqueuer
+  /** Where producers wait, before queues at their limit. */
+  readonly room: Room
   readonly leases: Leases
   readonly wakeups: Wakeups
   readonly watches: Watches

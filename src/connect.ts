@@ -21,6 +21,7 @@ import { openPool } from './pool.js'
 import { createHandle, createProducer, ensureQueue, type Producer, type QueueHandle } from './queue.js'
 import { createReturns } from './returns.js'
 import { namingRoles } from './role-missing.js'
+import { createRoom } from './room.js'
 import { checkingSchema } from './schema.js'
 import { statements as statementsOf } from './statements.js'
 import type { Check } from './statements-doctor.js'
@@ -103,6 +104,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
     prepare,
     statements,
     enqueuer: coalescer ?? throttle,
+    room: createRoom(),
     leases: createLeases((ids, attempts, leaseMs) => statements.extendMany(urgent, ids, attempts, leaseMs)),
     wakeups,
     watches: createWatches(wakeups),
@@ -188,6 +190,7 @@ export function connect(target?: string | ConnectOptions, options: ConnectOption
 
   const close = async (stop: StopOptions): Promise<StopReport> => {
     const deadline = performance.now() + checkStop('close', stop).deadlineMs
+    client.room.close()
     const reports = await Promise.all([...open].map((consumer) => consumer.stop(stop)))
     await client.pending.flush(deadline)
     client.watches.close()

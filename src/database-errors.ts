@@ -6,11 +6,15 @@ import { DueqError, type DueqErrorCode, isDueqError, thrownText } from './errors
 export function fromDatabase(error: unknown): DueqError {
   if (isDueqError(error)) return error
   const thrown = readThrown(error)
-  const { code: rawCode, message, hint, errors } = thrown
+  const { code: rawCode, message, hint, detail, errors } = thrown
   const sqlState = typeof rawCode === 'string' ? rawCode : ''
   const state = stateBehindPooler(sqlState, thrown)
   const isOutcomeUnknown = isAnswerLost(thrown, state, message)
-  const options = { cause: error, details: { sqlState: rawCode }, isOutcomeUnknown }
+  const options = {
+    cause: error,
+    details: { sqlState: rawCode, ...(sqlState === 'DQ007' && fullness(detail)) },
+    isOutcomeUnknown,
+  }
   if (sqlState === 'CONNECTION_ENDED' || message.startsWith('Cannot use a pool after calling end'))
     return new DueqError(
       'connection.invalid',
@@ -64,6 +68,7 @@ const codeOfSqlState: Readonly<Record<string, DueqErrorCode>> = {
   DQ004: 'delay.and_at',
   DQ005: 'queue.invalid_name',
   DQ006: 'queue.not_empty',
+  DQ007: 'queue.full',
   '22007': 'instant.invalid',
   '22008': 'instant.invalid',
   '22009': 'instant.invalid',
@@ -119,11 +124,22 @@ const adviceOfSqlState: Readonly<Record<string, string>> = {
   '54001': 'Is the JSON nested very deep? Flatten it.',
 }
 
+/** What the detail of DQ007 says. A driver of the user's own may have lost it. */
+function fullness(detail: string | undefined): Readonly<Record<string, unknown>> {
+  try {
+    const { queue, depth, max_depth: maxDepth, room, wanted, again_ms: againMs } = JSON.parse(detail ?? '')
+    return { queue, depth, maxDepth, room, wanted, againMs }
+  } catch {
+    return {}
+  }
+}
+
 type DriverError = {
   readonly code?: unknown
   readonly message: string
   readonly severity?: string | undefined
   readonly hint?: string | undefined
+  readonly detail?: string | undefined
   readonly errors?: readonly Error[] | undefined
   /** The system call that failed, for errors of the network. */
   readonly syscall?: string | undefined
@@ -132,9 +148,9 @@ type DriverError = {
 /** What there is to read. A driver of the user's own may throw anything, also what throws when it is read. */
 function readThrown(thrown: unknown): DriverError {
   try {
-    const { code, message, severity, hint, errors, syscall } = (thrown ?? {}) as Partial<DriverError>
+    const { code, message, severity, hint, detail, errors, syscall } = (thrown ?? {}) as Partial<DriverError>
     const text = typeof message === 'string' ? message : thrownText(thrown)
-    return { code, message: text, severity, hint, errors, syscall }
+    return { code, message: text, severity, hint, detail, errors, syscall }
   } catch {
     return { message: thrownText(thrown) }
   }

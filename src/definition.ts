@@ -16,6 +16,13 @@ export type QueueSettings = {
   readonly backoff?: { readonly base?: Duration; readonly max?: Duration }
   /** The longest a consumer sleeps without looking, 100ms to 1h. @default 5s */
   readonly pollInterval?: Duration
+  /**
+   * With so many live messages (delayed, ready, leased and lapsed ones) `enqueue` is refused, 1 to 100 million; null: no limit.
+   * What open transactions have enqueued comes on top. @default null
+   */
+  readonly maxDepth?: number | null
+  /** The most JSON of a payload, in bytes, 1 to 67,108,864. @default 1,048,576 */
+  readonly maxPayloadBytes?: number
 }
 
 /** A queue contract. `In` is what producers pass, `Out` what handlers get after parsing. */
@@ -45,7 +52,7 @@ export function defineQueue(
   name: string,
   options: QueueSettings & { readonly payload?: StandardSchemaV1 } = {},
 ): Queue {
-  knownOptions('defineQueue', options, ['payload', 'lease', 'maxAttempts', 'backoff', 'pollInterval'])
+  knownOptions('defineQueue', options, ['payload', ...settingNames])
   const { payload } = options
   checkSchema(payload)
   return Object.freeze({ name: queueName(name), payload, settings: givenSettings(options) })
@@ -81,13 +88,15 @@ export function differences(declared: GivenSettings, stored: StoredSettings): Se
 
 // --- internal ---
 
+const settingNames = ['lease', 'maxAttempts', 'backoff', 'pollInterval', 'maxDepth', 'maxPayloadBytes']
+
 function isDefinition(queue: unknown): boolean {
   if (typeof queue !== 'object' || queue === null) return false
   const { name, payload, settings } = queue as Partial<QueueDefinition>
   if (typeof settings !== 'object' || settings === null) return false
   queueName(name)
   checkSchema(payload)
-  return Object.values(settings).every((value) => value === undefined || Number.isFinite(value))
+  return Object.values(settings).every((value) => value == null || Number.isFinite(value))
 }
 
 function checkSchema(payload: StandardSchemaV1 | undefined): void {
@@ -100,7 +109,7 @@ function checkSchema(payload: StandardSchemaV1 | undefined): void {
 }
 
 function givenSettings(options: QueueSettings): GivenSettings {
-  const { lease, maxAttempts, backoff, pollInterval } = options
+  const { lease, maxAttempts, backoff, pollInterval, maxDepth, maxPayloadBytes } = options
   knownOptions('backoff', backoff, ['base', 'max'])
   const duration = (name: string, value: Duration | undefined, min: Duration, max: Duration): number | undefined =>
     value === undefined ? undefined : durationMs(name, value, { min, max })
@@ -110,5 +119,8 @@ function givenSettings(options: QueueSettings): GivenSettings {
     backoffBaseMs: duration('backoff.base', backoff?.base, '0ms', '1d'),
     backoffMaxMs: duration('backoff.max', backoff?.max, '0ms', '30d'),
     pollIntervalMs: duration('pollInterval', pollInterval, '100ms', '1h'),
+    maxDepth: maxDepth == null ? maxDepth : wholeNumber('maxDepth', maxDepth, 1, 100_000_000),
+    maxPayloadBytes:
+      maxPayloadBytes === undefined ? undefined : wholeNumber('maxPayloadBytes', maxPayloadBytes, 1, 67_108_864),
   }
 }

@@ -11,6 +11,7 @@ export type DueqErrorCode =
   | 'queue.invalid_name'
   | 'queue.unknown'
   | 'queue.not_empty'
+  | 'queue.full'
   | 'payload.not_json'
   | 'payload.too_large'
   | 'payload.rejected'
@@ -107,6 +108,7 @@ const transientCodes: ReadonlySet<string> = new Set([
   'database.error',
   'timeout',
   'enqueue.overloaded',
+  'queue.full',
   'lock.timeout',
   'transaction.conflict',
 ])

@@ -60,7 +60,11 @@ export type DueqEvent =
   | { readonly type: 'queue.differs'; readonly queue: string; readonly differences: readonly SettingDifference[] }
 
 /** A setting whose value in code is not the stored one; durations in ms. */
-export type SettingDifference = { readonly setting: string; readonly declared: number; readonly stored: number }
+export type SettingDifference = {
+  readonly setting: string
+  readonly declared: number | null
+  readonly stored: number | null
+}
 
 /** Hands an event to the listener of the client. */
 export type Emit = (event: DueqEvent) => void

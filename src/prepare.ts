@@ -20,8 +20,20 @@ export type EnqueueOptions = {
   readonly headers?: Readonly<Record<string, unknown>>
 }
 
+/** Whether and how long to wait where the queue is at its limit, `maxDepth`. */
+export type WaitOptions = {
+  /**
+   * Waits so long for room, up to 1d, instead of being refused with `queue.full`. The wait is in this process, between
+   * statements, so it is not for a transaction of yours. @default 0
+   */
+  readonly wait?: Duration
+  /** Ends that wait early; the call rejects with `aborted`. */
+  readonly signal?: AbortSignal
+}
+
 /** The names of the options, as `knownOptions` wants them. */
 export const optionNames = ['delay', 'at', 'priority', 'dedupKey', 'headers']
+export const waitNames = ['wait', 'signal']
 
 /**
  * Checks a message and writes it in the terms of SQL. A promise only where the queue has a schema to ask: without one a

@@ -3,15 +3,16 @@
 import type { QueueDefinition } from './definition.js'
 import type { Enqueuer } from './enqueuer.js'
 import { DueqError, isDueqError } from './errors.js'
-import { describe, knownOptions, readable, saying } from './options.js'
-import { charsOf, type EnqueueOptions, optionNames, prepare } from './prepare.js'
+import { abortSignal, describe, durationMs, knownOptions, readable, saying } from './options.js'
+import { charsOf, type EnqueueOptions, optionNames, prepare, type WaitOptions, waitNames } from './prepare.js'
+import { type Patience, partThatFits, type Room } from './room.js'
 import type { Enqueued, Enqueueing } from './statements-produce.js'
 import { createRest } from './turns.js'
 
 /** One message of `enqueueMany`. */
 export type EnqueueItem<In> = EnqueueOptions & { readonly payload: In }
 
-export type EnqueueManyOptions = {
+export type EnqueueManyOptions = WaitOptions & {
   /** False: gives how many messages were created, and keeps no ids, which are all that grows with an endless iterable. @default true */
   readonly ids?: boolean
 }
@@ -27,20 +28,25 @@ const chunkChars = 4_000_000
 const maxArrayChars = 134_217_728
 
 const itemNames = ['payload', ...optionNames]
+const enqueueNames = [...optionNames, ...waitNames]
 
 /** Enqueues one message. */
 export function enqueueOne(
   enqueuer: Enqueuer,
   queue: QueueDefinition,
   payload: unknown,
-  options: EnqueueOptions = {},
+  options: EnqueueOptions & WaitOptions = {},
+  room?: Room,
 ): Promise<Enqueued> {
   try {
-    knownOptions('enqueue', options, optionNames)
+    knownOptions('enqueue', options, enqueueNames)
+    const patience = patienceOf('enqueue', options, room)
     const message = prepare(queue, payload, options)
-    return message instanceof Promise
-      ? message.then((accepted) => enqueuer.one(queue.name, accepted))
-      : enqueuer.one(queue.name, message)
+    const send = (accepted: Enqueueing): Promise<Enqueued> =>
+      patience
+        ? room!.wait(queue.name, patience, () => enqueuer.one(queue.name, accepted))
+        : enqueuer.one(queue.name, accepted)
+    return message instanceof Promise ? message.then(send) : send(message)
   } catch (error) {
     return Promise.reject(error)
   }
@@ -52,16 +58,18 @@ export async function enqueueAll<In>(
   queue: QueueDefinition,
   items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
   options: EnqueueManyOptions = {},
+  room?: Room,
 ): Promise<Enqueued[] | number> {
-  knownOptions('enqueueMany', options, ['ids'])
+  knownOptions('enqueueMany', options, ['ids', ...waitNames])
   const { ids = true } = options
   if (typeof ids !== 'boolean')
     throw new DueqError('option.invalid', `Expected \`ids\` to be true or false, got ${describe(ids)}.`, {
       details: { option: 'ids' },
     })
   const tally = createTally(ids)
-  if (isIterable(items, Symbol.asyncIterator)) await enqueueChunks(enqueuer, queue, items, tally)
-  else if (isIterable(items, Symbol.iterator)) tally.add(await enqueueArray(enqueuer, queue, items))
+  const patience = patienceOf('enqueueMany', options, room)
+  if (isIterable(items, Symbol.asyncIterator)) await enqueueChunks(enqueuer, queue, items, tally, patience, room)
+  else if (isIterable(items, Symbol.iterator)) tally.add(await enqueueArray(enqueuer, queue, items, patience, room))
   else
     throw new DueqError('option.invalid', 'Expected `enqueueMany` to get an array (or an iterable) of { payload, … }.')
   return tally.result()
@@ -89,6 +97,8 @@ async function enqueueArray<In>(
   enqueuer: Enqueuer,
   queue: QueueDefinition,
   items: Iterable<EnqueueItem<In>>,
+  patience: Patience | undefined,
+  room: Room | undefined,
 ): Promise<Enqueued[]> {
   const messages: Enqueueing[] = []
   const rest = createRest()
@@ -111,7 +121,21 @@ async function enqueueArray<In>(
       { cause: error },
     )
   }
-  return messages.length === 0 ? [] : enqueuer.many(queue.name, messages)
+  if (messages.length === 0) return []
+  const send = (): Promise<Enqueued[]> => enqueuer.many(queue.name, messages)
+  return patience ? room!.wait(queue.name, patience, send) : send()
+}
+
+/** How long to wait for room; undefined: not at all. Raises `option.invalid`, `duration.invalid`. */
+function patienceOf(verb: string, { wait, signal }: WaitOptions, room: Room | undefined): Patience | undefined {
+  if (wait === undefined && signal === undefined) return undefined
+  if (!room)
+    throw new DueqError(
+      'option.invalid',
+      `\`${verb}\` does not wait inside a transaction, which would keep its locks and its connection for so long. Catch \`queue.full\`, roll back, and run the transaction again later.`,
+    )
+  const waitMs = wait === undefined ? 0 : durationMs('wait', wait, { max: '1d' })
+  return { waitMs, signal: abortSignal('signal', signal) }
 }
 
 async function enqueueChunks<In>(
@@ -119,13 +143,28 @@ async function enqueueChunks<In>(
   queue: QueueDefinition,
   items: AsyncIterable<EnqueueItem<In>>,
   tally: ReturnType<typeof createTally>,
+  patience: Patience | undefined,
+  room: Room | undefined,
 ): Promise<void> {
   let chunk: Enqueueing[] = []
   let chars = 0
+  /** Of a chunk that does not fit, as much is committed as does. In a transaction the error has ended it. */
+  const send = async (): Promise<void> => {
+    try {
+      tally.add(await enqueuer.many(queue.name, chunk))
+      chunk = []
+    } catch (error) {
+      const fitting = room ? partThatFits(error, chunk.length) : 0
+      if (fitting === 0) throw error
+      tally.add(await enqueuer.many(queue.name, chunk.slice(0, fitting)))
+      chunk = chunk.slice(fitting)
+      return send()
+    }
+  }
   const flush = async (): Promise<void> => {
     if (chunk.length === 0) return
-    tally.add(await enqueuer.many(queue.name, chunk))
-    chunk = []
+    if (patience) await room!.wait(queue.name, patience, send)
+    else await send()
     chars = 0
   }
   let count = 0

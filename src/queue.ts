@@ -10,8 +10,9 @@ import type { Handler } from './handlers.js'
 import { iterate, type MessagesOptions } from './iterate.js'
 import type { Message } from './message.js'
 import { describe, knownOptions, messageIds, wholeNumber } from './options.js'
-import type { EnqueueOptions } from './prepare.js'
+import type { EnqueueOptions, WaitOptions } from './prepare.js'
 import { type EnqueueItem, enqueueAll, enqueueOne } from './produce.js'
+import type { Room } from './room.js'
 import type { QueueStats } from './statements-operate.js'
 import type { Enqueued } from './statements-produce.js'
 
@@ -20,23 +21,24 @@ export type Producer<In> = {
   /**
    * Enqueues a message. Settles after the commit; in a transaction of yours, when the statement is done.
    * Gives its id, and `created: false` where a live message with its dedup key exists (then the id of that one).
-   * Errors: `payload.*`, `headers.invalid`, `delay.and_at`, `duration.invalid`, `instant.invalid`, `queue.unknown`, `timeout` and
+   * Errors: `payload.*`, `headers.invalid`, `delay.and_at`, `duration.invalid`, `instant.invalid`, `queue.unknown`, `queue.full`, `timeout` and
    * `database.unreachable`, whose `isOutcomeUnknown` says whether it may have been enqueued all the same.
    */
-  enqueue(payload: In, options?: EnqueueOptions): Promise<Enqueued>
+  enqueue(payload: In, options?: EnqueueOptions & WaitOptions): Promise<Enqueued>
   /**
    * Enqueues many. An array goes in one statement: all or none. An async iterable goes in chunks of 1000, each committed
    * by itself; its error has code `enqueue.incomplete`, and `details.committed` holds what is enqueued already. Where
    * `isOutcomeUnknown` is true, the chunk after those may be enqueued as well. With `ids: false` it gives how many were created,
    * and so takes no memory however many there are; the error then has `details.committedCount` only.
+   * With `wait`, an array waits until all of it has room, and each chunk for itself.
    */
   enqueueMany(
     items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
-    options?: { readonly ids?: true },
+    options?: WaitOptions & { readonly ids?: true },
   ): Promise<Enqueued[]>
   enqueueMany(
     items: Iterable<EnqueueItem<In>> | AsyncIterable<EnqueueItem<In>>,
-    options: { readonly ids: false },
+    options: WaitOptions & { readonly ids: false },
   ): Promise<number>
 }
 
@@ -67,11 +69,11 @@ export type QueueHandle<In, Out> = Producer<In> & {
   drop(): Promise<void>
 }
 
-/** The producing side of a queue. */
-export function createProducer<In>(enqueuer: Enqueuer, queue: QueueDefinition): Producer<In> {
+/** The producing side of a queue. In a transaction there is no `room` to wait for. */
+export function createProducer<In>(enqueuer: Enqueuer, queue: QueueDefinition, room?: Room): Producer<In> {
   return {
-    enqueue: (payload, options) => enqueueOne(enqueuer, queue, payload, options),
-    enqueueMany: ((items, options) => enqueueAll(enqueuer, queue, items, options)) as Producer<In>['enqueueMany'],
+    enqueue: (payload, options) => enqueueOne(enqueuer, queue, payload, options, room),
+    enqueueMany: ((items, options) => enqueueAll(enqueuer, queue, items, options, room)) as Producer<In>['enqueueMany'],
   }
 }
 
@@ -104,7 +106,7 @@ export function createHandle<In, Out>(client: Client, queue: QueueDefinition): Q
 
   return {
     name,
-    ...createProducer<In>(client.enqueuer, queue),
+    ...createProducer<In>(client.enqueuer, queue, client.room),
     consume(handler, options = {}) {
       compareOnce()
       return startConsumer(client, queue, handler, options)

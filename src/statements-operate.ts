@@ -11,6 +11,9 @@ export type StoredSettings = {
   readonly backoffMaxMs: number
   readonly pollIntervalMs: number
   readonly pausedAt: string | null
+  /** null: no limit. */
+  readonly maxDepth: number | null
+  readonly maxPayloadBytes: number
 }
 
 /** The settings that create_queue takes; undefined leaves a setting as it is. */
@@ -20,6 +23,8 @@ export type GivenSettings = {
   readonly backoffBaseMs?: number
   readonly backoffMaxMs?: number
   readonly pollIntervalMs?: number
+  readonly maxDepth?: number | null
+  readonly maxPayloadBytes?: number
 }
 
 /** One row of queue_stats. `readyForMs`: for how long the oldest ready message has been waiting. */
@@ -33,6 +38,7 @@ export type QueueStats = {
   readonly readyForMs: number | null
   readonly nextReadyAt: string | null
   readonly pausedAt: string | null
+  readonly maxDepth: number | null
 }
 
 /** A live message as `message_states` shows it. */
@@ -76,7 +82,7 @@ export function operatorStatements(schema: string) {
     async createQueue(query: Query, queue: string, given: GivenSettings): Promise<'created' | 'changed' | 'unchanged'> {
       return (await firstColumn(
         query,
-        `select ${f}create_queue(queue => $1::text, lease => $2::text::interval, max_attempts => $3::text::integer, backoff_base => $4::text::interval, backoff_max => $5::text::interval, poll_interval => $6::text::interval)`,
+        `select ${f}create_queue(queue => $1::text, lease => $2::text::interval, max_attempts => $3::text::integer, backoff_base => $4::text::interval, backoff_max => $5::text::interval, poll_interval => $6::text::interval, max_depth => $7::text::integer, max_payload_bytes => $8::text::integer)`,
         [
           queue,
           interval(given.leaseMs),
@@ -84,6 +90,8 @@ export function operatorStatements(schema: string) {
           interval(given.backoffBaseMs),
           interval(given.backoffMaxMs),
           interval(given.pollIntervalMs),
+          given.maxDepth === null ? '0' : number(given.maxDepth),
+          number(given.maxPayloadBytes),
         ],
       )) as 'created' | 'changed' | 'unchanged'
     },
@@ -134,7 +142,7 @@ export function operatorStatements(schema: string) {
 
     async settings(query: Query, queue?: string): Promise<StoredSettings[]> {
       const rows = await query(
-        `select s.queue, extract(epoch from s.lease)::text as lease, s.max_attempts::text, extract(epoch from s.backoff_base)::text as backoff_base, extract(epoch from s.backoff_max)::text as backoff_max, extract(epoch from s.poll_interval)::text as poll_interval, pg_catalog.to_json(s.paused_at)::text as paused_at from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, extract(epoch from s.lease)::text as lease, s.max_attempts::text, extract(epoch from s.backoff_base)::text as backoff_base, extract(epoch from s.backoff_max)::text as backoff_max, extract(epoch from s.poll_interval)::text as poll_interval, pg_catalog.to_json(s.paused_at)::text as paused_at, s.max_depth::text, s.max_payload_bytes::text from ${f}queue_settings as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -145,12 +153,14 @@ export function operatorStatements(schema: string) {
         backoffMaxMs: Number(row[4]) * 1000,
         pollIntervalMs: Number(row[5]) * 1000,
         pausedAt: instant(row[6]!),
+        maxDepth: wholeOrNull(row[7]!),
+        maxPayloadBytes: Number(row[8]),
       }))
     },
 
     async stats(query: Query, queue?: string): Promise<QueueStats[]> {
       const rows = await query(
-        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text as ready_for, pg_catalog.to_json(s.next_ready_at)::text as next_ready_at, pg_catalog.to_json(s.paused_at)::text as paused_at from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
+        `select s.queue, s.delayed::text, s.ready::text, s.leased::text, s.lapsed::text, s.dead::text, extract(epoch from s.ready_for)::text as ready_for, pg_catalog.to_json(s.next_ready_at)::text as next_ready_at, pg_catalog.to_json(s.paused_at)::text as paused_at, s.max_depth::text from ${f}queue_stats as s where $1::text is null or s.queue = $1::text order by s.queue`,
         [queue ?? null],
       )
       return rows.map((row) => ({
@@ -163,6 +173,7 @@ export function operatorStatements(schema: string) {
         readyForMs: row[6] === null ? null : Number(row[6]) * 1000,
         nextReadyAt: instant(row[7]!),
         pausedAt: instant(row[8]!),
+        maxDepth: wholeOrNull(row[9]!),
       }))
     },
 
@@ -206,4 +217,10 @@ export function operatorStatements(schema: string) {
       }))
     },
   }
+}
+
+// --- internal ---
+
+function wholeOrNull(text: string | null): number | null {
+  return text === null ? null : Number(text)
 }

@@ -25,7 +25,7 @@ const layers = [
   ['listener', 'migrator', 'migrations'],
   ['enqueues', 'listen-source'],
   ['batch', 'prepare', 'throttle'],
-  ['enqueuer', 'lease', 'pool', 'coalesce', 'latch', 'pending', 'gate', 'poll-intervals'],
+  ['enqueuer', 'room', 'lease', 'pool', 'coalesce', 'latch', 'pending', 'gate', 'poll-intervals'],
   ['primary'],
   ['ask-hosts'],
   ['definition', 'json', 'payload-schema'],

@@ -60,16 +60,16 @@ $$;
 -- _check_message: raises DQ002 or DQ003 where payload, headers, priority or dedup key are out of range.
 -- The size is that of the JSON text, written out to be counted (0.4 µs for 150 bytes): the binary form says little, a
 -- number such as 1e100000 is a few bytes of it, and a value from a table may be compressed.
-create function _check_message(payload jsonb, headers jsonb, priority integer, dedup_key text) returns void
+create function _check_message(payload jsonb, headers jsonb, priority integer, dedup_key text, max_bytes integer) returns void
 language plpgsql volatile
 as $$
 begin
   if payload is null then
     perform _invalid('payload', 'JSON (use the JSON value null for "nothing")', null);
-  elsif octet_length(payload::text) > 1048576 then
+  elsif octet_length(payload::text) > max_bytes then
     raise exception using errcode = 'DQ003',
-      message = format('payload has %s bytes of JSON, the limit is 1048576', octet_length(payload::text)),
-      hint = 'Store the large part elsewhere and enqueue a reference to it.';
+      message = format('payload has %s bytes of JSON, the limit is %s', octet_length(payload::text), max_bytes),
+      hint = 'Store the large part elsewhere and enqueue a reference to it; or raise max_payload_bytes of the queue by create_queue.';
   elsif jsonb_typeof(headers) <> 'object' then
     perform _invalid('headers', 'a JSON object', jsonb_typeof(headers));
   elsif pg_column_size(headers) > 65536 then
@@ -82,11 +82,16 @@ begin
 end
 $$;
 
+-- _max_payload_bytes: the limit of a queue; the default where there is no such queue, which is told later.
+create function _max_payload_bytes(queue text) returns integer
+language sql stable
+as $$ select coalesce((select q.max_payload_bytes from queues q where q.name = queue), 1048576) $$;
+
 -- _is_plain: whether _check_message has nothing to say of payload and headers; null is no.
-create function _is_plain(payload jsonb, headers jsonb) returns boolean
+create function _is_plain(payload jsonb, headers jsonb, max_bytes integer) returns boolean
 language sql stable
 as $$
-  select octet_length(payload::text) <= 1048576
+  select octet_length(payload::text) <= max_bytes
      and (headers is null or jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536)
 $$;
 

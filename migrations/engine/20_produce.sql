@@ -7,6 +7,7 @@
 -- A poll interval that changes is told to those who sleep: by it producers decide who must be woken.
 -- Changes: queues. Locks: the row of the queue, if it changes; it waits for a transaction that has changed it, also where it
 -- then finds it unchanged; see _wake. Returns: 'created', 'changed' or 'unchanged'.
+-- max_depth => 0 takes the limit away. The first limit of a queue adds three sequences (see 0002_depth.sql).
 -- Raises: DQ002 for a setting out of range, DQ005 for a bad name, 55P03.
 create function create_queue(
   queue text,
@@ -14,7 +15,9 @@ create function create_queue(
   max_attempts integer default null,
   backoff_base interval default null,
   backoff_max interval default null,
-  poll_interval interval default null
+  poll_interval interval default null,
+  max_depth integer default null,
+  max_payload_bytes integer default null
 ) returns text
 language plpgsql volatile security definer
 set search_path from current
@@ -39,13 +42,17 @@ begin
     perform _invalid('backoff_max', 'from 0 to 30 days', backoff_max::text);
   elsif extract(epoch from poll_interval) not between 0.1 and 3600 then
     perform _invalid('poll_interval', 'from 100 ms to 1 hour', poll_interval::text);
+  elsif max_depth not between 0 and 100000000 then
+    perform _invalid('max_depth', 'from 1 to 100000000, or 0 for no limit', max_depth::text);
+  elsif max_payload_bytes not between 1 and 67108864 then
+    perform _invalid('max_payload_bytes', 'from 1 to 67108864', max_payload_bytes::text);
   end if;
   lease := _exactly(lease);
   backoff_base := justify_hours(_exactly(backoff_base));
   backoff_max := justify_hours(_exactly(backoff_max));
   poll_interval := _exactly(poll_interval);
 
-  insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, created_at)
+  insert into queues as q (name, lease, max_attempts, backoff_base, backoff_max, poll_interval, max_depth, max_payload_bytes, created_at)
   values (
     create_queue.queue,
     coalesce(create_queue.lease, '30 seconds'),
@@ -53,26 +60,43 @@ begin
     coalesce(create_queue.backoff_base, least(interval '1 second', create_queue.backoff_max)),
     coalesce(create_queue.backoff_max, greatest(interval '15 minutes', create_queue.backoff_base)),
     coalesce(create_queue.poll_interval, '5 seconds'),
+    nullif(create_queue.max_depth, 0),
+    coalesce(create_queue.max_payload_bytes, 1048576),
     v_now
   )
-  on conflict on constraint queues_name_key do nothing;
+  on conflict on constraint queues_name_key do nothing
+  returning q.id into v_queue.id;
   if found then
+    if max_depth > 0 then
+      perform _limit_depth(v_queue.id);
+    end if;
     return 'created';
   end if;
 
+  if max_depth > 0 then
+    perform _limit_depth(c.id)
+       from (select q.id from queues q
+              where q.name = create_queue.queue
+                and (q.max_depth is distinct from create_queue.max_depth or to_regclass('depth_base_' || q.id) is null)
+                for no key update) c;
+  end if;
   update queues q
      set lease = coalesce(create_queue.lease, q.lease),
          max_attempts = coalesce(create_queue.max_attempts, q.max_attempts),
          backoff_base = coalesce(create_queue.backoff_base, q.backoff_base),
          backoff_max = coalesce(create_queue.backoff_max, q.backoff_max),
-         poll_interval = coalesce(create_queue.poll_interval, q.poll_interval)
+         poll_interval = coalesce(create_queue.poll_interval, q.poll_interval),
+         max_depth = case when create_queue.max_depth is null then q.max_depth else nullif(create_queue.max_depth, 0) end,
+         max_payload_bytes = coalesce(create_queue.max_payload_bytes, q.max_payload_bytes)
    where q.name = create_queue.queue
-     and (q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval) is distinct from (
+     and (q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval, q.max_depth, q.max_payload_bytes) is distinct from (
            coalesce(create_queue.lease, q.lease),
            coalesce(create_queue.max_attempts, q.max_attempts),
            coalesce(create_queue.backoff_base, q.backoff_base),
            coalesce(create_queue.backoff_max, q.backoff_max),
-           coalesce(create_queue.poll_interval, q.poll_interval))
+           coalesce(create_queue.poll_interval, q.poll_interval),
+           case when create_queue.max_depth is null then q.max_depth else nullif(create_queue.max_depth, 0) end,
+           coalesce(create_queue.max_payload_bytes, q.max_payload_bytes))
   returning q.* into v_queue;
   if not found then
     return 'unchanged';
@@ -173,7 +197,7 @@ $$;
 -- the message is due after their next look.
 -- With `wake` false it wakes nobody, and the caller does so within a few milliseconds, by `wake` or by a later enqueue.
 -- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
--- Raises: DQ001, DQ002, DQ003 (payload above 1 MB), DQ004 (delay and at), 55P03.
+-- Raises: DQ001, DQ002, DQ003 (payload above max_payload_bytes), DQ004 (delay and at), DQ007 (no room, see 0002_depth.sql), 55P03.
 create function enqueue(
   queue text,
   payload jsonb,
@@ -213,7 +237,8 @@ begin
       from queues q
      where q.name = enqueue.queue
        and case when enqueue.priority = any(q.priorities) and v_due_at is not null
-                 and _is_plain(enqueue.payload, enqueue.headers)
+                 and _is_plain(enqueue.payload, enqueue.headers, q.max_payload_bytes)
+                 and (q.max_depth is null or _has_tickets(q.id, q.max_depth, 1))
                 then case when wake is false then true else _wake(q, v_due_at, v_now) end end
     returning messages.id, true into id, created;
     if created then
@@ -222,8 +247,11 @@ begin
   end if;
 
   v_due_at := _due_at(delay, at, v_now);
-  perform _check_message(payload, headers, priority, dedup_key);
+  perform _check_message(payload, headers, priority, dedup_key, _max_payload_bytes(queue));
   v_queue := _producing(queue, array[priority]::smallint[]);
+  if v_queue.max_depth is not null then
+    perform _take_room(v_queue, _new_count(v_queue.id, array[dedup_key], 1));
+  end if;
   if dedup_key is null then
     insert into messages (queue_id, priority, ready_at, due_at, enqueued_at, payload, headers)
     values (v_queue.id, enqueue.priority, v_due_at, v_due_at, v_now, enqueue.payload, enqueue.headers)
@@ -241,7 +269,7 @@ comment on function enqueue is 'Enqueues one message, due after a delay, at an i
 
 -- _refuse_one: raises what enqueue would raise for the first of many messages that is out of range, with its position.
 create function _refuse_one(
-  payloads jsonb[], delays interval[], ats timestamptz[], priorities integer[], dedup_keys text[], headers jsonb[], v_now timestamptz
+  queue text, payloads jsonb[], delays interval[], ats timestamptz[], priorities integer[], dedup_keys text[], headers jsonb[], v_now timestamptz
 ) returns void
 language plpgsql volatile
 as $$
@@ -249,16 +277,17 @@ as $$
 declare
   v_code text;
   v_message text;
+  v_max_bytes integer := _max_payload_bytes(queue);
   m record;
 begin
   for m in
     select n.* from unnest(payloads, delays, ats, priorities, dedup_keys, headers) with ordinality
                     as n (payload, delay, at, priority, dedup_key, headers, position)
-     where not coalesce(_is_plain(n.payload, n.headers), false) or _plain_due_at(n.delay, n.at, v_now) is null
+     where not coalesce(_is_plain(n.payload, n.headers, v_max_bytes), false) or _plain_due_at(n.delay, n.at, v_now) is null
         or n.priority not between -100 and 100 or octet_length(n.dedup_key) not between 1 and 512
   loop
     begin
-      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key);
+      perform _check_message(m.payload, m.headers, coalesce(m.priority, 0), m.dedup_key, v_max_bytes);
       perform _due_at(m.delay, m.at, v_now);
     exception when sqlstate 'DQ002' or sqlstate 'DQ003' or sqlstate 'DQ004' then
       get stacked diagnostics v_code = returned_sqlstate, v_message = message_text;
@@ -348,12 +377,15 @@ begin
   end if;
 
   if dedup_keys is not null or priorities is not null or not exists (select from queues q where q.name = enqueue_many.queue) then
-    perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+    perform _refuse_one(queue, payloads, delays, ats, priorities, dedup_keys, headers, v_now);
   end if;
   if priorities is not null then
     v_levels := array(select distinct coalesce(l.priority, 0) from unnest(priorities) as l (priority));
   end if;
   v_queue := _producing(queue, v_levels);
+  if v_queue.max_depth is not null then
+    perform _take_room(v_queue, _new_count(v_queue.id, dedup_keys, v_count));
+  end if;
 
   -- What is out of range is left out, found by its absence, and then named: that costs one pass less than looking first.
   -- unnest gives its elements in order, and so do the insert and what it returns. In a select list it gives one after the
@@ -368,7 +400,7 @@ begin
         insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
         select v_queue.id, v_now, v_now, v_now, n.payload
           from (select unnest(payloads) as payload) n
-         where _is_plain(n.payload, null)
+         where _is_plain(n.payload, null, v_queue.max_payload_bytes)
         returning messages.id
       )
       select array_agg(i.id) into v_ids from inserted i;
@@ -379,13 +411,13 @@ begin
           from (select u.*, _plain_due_at(u.delay, u.at, v_now) as due_at
                   from (select unnest(payloads) as payload, unnest(delays) as delay, unnest(ats) as at,
                                unnest(priorities) as priority, unnest(headers) as headers) u) n
-         where n.due_at is not null and _is_plain(n.payload, n.headers)
+         where n.due_at is not null and _is_plain(n.payload, n.headers, v_queue.max_payload_bytes)
         returning messages.id
       )
       select array_agg(i.id) into v_ids from inserted i;
     end if;
     if cardinality(v_ids) is distinct from v_count then
-      perform _refuse_one(payloads, delays, ats, priorities, dedup_keys, headers, v_now);
+      perform _refuse_one(queue, payloads, delays, ats, priorities, dedup_keys, headers, v_now);
     end if;
     return query select n.position, n.id, true from unnest(v_ids) with ordinality as n (id, position);
   end if;
@@ -428,15 +460,16 @@ begin
     with inserted as (
       insert into messages (queue_id, ready_at, due_at, enqueued_at, payload)
       select n.queue_id, n.due_at, n.due_at, v_now, n.payload
-        from (select u.queue_id, u.payload,
+        from (select u.queue_id, u.payload, u.max_payload_bytes,
                      case when u.ms is null then v_now
                           when u.ms between 0 and 3155760000000 then v_now + make_interval(secs => u.ms / 1000) end as due_at
-                from (select q.id as queue_id, jsonb_array_elements(payloads) as payload, unnest(delays) as ms
+                from (select q.id as queue_id, q.max_payload_bytes, jsonb_array_elements(payloads) as payload, unnest(delays) as ms
                         from queues q
                        where q.name = _enqueue_many_plain.queue
                          and case when 0 = any(q.priorities)
+                                   and (q.max_depth is null or _has_tickets(q.id, q.max_depth, jsonb_array_length(payloads)))
                                   then case when wake then _wake(q, v_first, v_now) else true end end) u) n
-       where n.due_at is not null and (v_bytes <= 1048576 or _is_plain(n.payload, null))
+       where n.due_at is not null and (v_bytes <= n.max_payload_bytes or _is_plain(n.payload, null, n.max_payload_bytes))
       returning messages.id
     )
     select array_agg(i.id) into v_ids from inserted i;

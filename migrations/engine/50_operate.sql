@@ -83,6 +83,7 @@ begin
       message = format('queue "%s" is not empty', queue),
       hint = 'Remove what it holds first: purge(queue, include_leased => true) and purge_dead(queue).';
   end if;
+  perform _unlimit_depth(v_queue.id);
   delete from queues q where q.id = v_queue.id;
 end
 $$;

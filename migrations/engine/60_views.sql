@@ -1,7 +1,8 @@
 -- Views for people, dashboards and the command line. They read the clock once per query.
 
 create view queue_settings as
-select q.name as queue, q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval, q.priorities, q.paused_at, q.created_at
+select q.name as queue, q.lease, q.max_attempts, q.backoff_base, q.backoff_max, q.poll_interval, q.priorities, q.paused_at, q.created_at,
+       q.max_depth, q.max_payload_bytes
   from queues q;
 
 comment on view queue_settings is 'The stored settings of each queue.';
@@ -42,7 +43,8 @@ select q.name as queue,
        (select count(*) from dead_letters d where d.queue_id = q.id) as dead,
        m.ready_for,
        m.next_ready_at,
-       q.paused_at
+       q.paused_at,
+       q.max_depth
   from queues q
   left join (
     select s.queue_id,
@@ -58,4 +60,5 @@ select q.name as queue,
 
 comment on view queue_stats is 'One row for each queue: how many messages are in which state. Counts all messages, so its cost grows with the backlog.';
 comment on column queue_stats.ready_for is 'For how long the oldest ready or lapsed message has been ready; null where none is. The number to alert on.';
+comment on column queue_stats.max_depth is 'Enqueue is refused when delayed, ready, leased and lapsed together reach this; null: no limit.';
 comment on column queue_stats.next_ready_at is 'The earliest ready_at of the queue.';

@@ -167,6 +167,24 @@ begin
 end
 $$;
 
+-- _refused_until: until when producers were refused last, because the queue was full; null where there was room since, or that
+-- may not be seen. Rights on the sequences are needed for it.
+create function _refused_until(queue_id integer, max_depth integer) returns timestamptz
+language plpgsql volatile
+as $$
+declare
+  v_tickets regclass := to_regclass('depth_tickets_' || queue_id);
+  v_base regclass := to_regclass('depth_base_' || queue_id);
+  v_pause regclass := to_regclass('depth_pause_' || queue_id);
+begin
+  if has_sequence_privilege(v_tickets, 'select') and has_sequence_privilege(v_base, 'select') and has_sequence_privilege(v_pause, 'select')
+     and pg_sequence_last_value(v_tickets) >= pg_sequence_last_value(v_base) + max_depth then
+    return to_timestamp(pg_sequence_last_value(v_pause) / 1e6::double precision);
+  end if;
+  return null;
+end
+$$;
+
 -- _check_queues: what waits in the queues, and why. Without messages_ready_idx every probe would read the whole table, so
 -- then nothing is looked at.
 create function _check_queues() returns table ("check" text, ok boolean, detail text, advice text)
@@ -185,6 +203,7 @@ declare
   v_slow text;
   v_lapsed text;
   v_dead text;
+  v_full text;
   v_strays text;
   v_text text;
   v_count bigint;
@@ -192,7 +211,7 @@ declare
 begin
   if not exists (select from pg_index i where i.indexrelid = to_regclass('messages_ready_idx') and i.indisvalid) then
     return query select f."check", f.ok, f.detail, f.advice
-      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'slow looks', 'lapsed leases', 'dead letters', 'orphans']) n
+      from unnest(array['paused queues', 'consumers gone', 'consumers stuck', 'late queues', 'slow looks', 'full queues', 'lapsed leases', 'dead letters', 'orphans']) n
      cross join lateral _finding(n, 'not looked at: without messages_ready_idx that takes too long', null, 'Make that index again (see indexes), and ask again.') f;
     return;
   end if;
@@ -206,7 +225,7 @@ begin
     from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid();
 
   for q in
-    select s.id, s.name, s.paused_at, s.poll_interval, _look_took(s.id, s.priorities, v_now) as look_took, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
+    select s.id, s.name, s.paused_at, s.poll_interval, s.max_depth, _look_took(s.id, s.priorities, v_now) as look_took, f.ready_since, f.waiting, f.is_leased, f.lapsed, f.lapsed_by
       from queues s cross join _front(s.id, s.priorities, v_now) f
      order by s.name
   loop
@@ -227,6 +246,9 @@ begin
     end if;
     if 20 * q.look_took > q.poll_interval then
       v_slow := concat_ws('; ', v_slow, format('%s (%s ms)', q.name, round(extract(epoch from q.look_took) * 1000)));
+    end if;
+    if q.max_depth is not null and _refused_until(q.id, q.max_depth) > v_now - interval '1 minute' then
+      v_full := concat_ws('; ', v_full, format('%s (max_depth %s)', q.name, q.max_depth));
     end if;
     if q.lapsed >= 10 then
       v_lapsed := concat_ws('; ', v_lapsed, format('%s (%s of the next have lapsed%s)', q.name, q.lapsed, ', of ' || q.lapsed_by));
@@ -255,6 +277,9 @@ begin
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('slow looks', v_slow, 'a look at everything takes less than a twentieth of the poll interval',
     'Each look at everything walks what vacuum could not remove (see held snapshots). Consumers make one in 20 times its length at most, so a message whose notification was lost is late by that, not by a poll interval.') f;
+  return query select f."check", f.ok, f.detail, f.advice
+    from _finding('full queues', v_full, 'no queue was at its max_depth within the last minute',
+    'Enqueue was refused, or had to wait: consumers do not keep up (see consumers gone, consumers stuck, late queues), or raise max_depth by create_queue.') f;
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('lapsed leases', v_lapsed, 'few of the next messages have lapsed before',
     'Consumers crash, hang, or are cut off from the database. Read their logs; last_error in message_states names the consumer.') f;

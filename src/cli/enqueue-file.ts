@@ -9,6 +9,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { DueqError, isDueqError } from '../errors.js'
+import type { Duration } from '../options.js'
 import type { EnqueueItem } from '../produce.js'
 import type { Producer } from '../queue.js'
 import { splitLines } from './lines.js'
@@ -21,6 +22,8 @@ export type EnqueueFileOptions = {
   readonly fromLine: number
   /** Stops the work; a chunk that is on its way is waited for. */
   readonly signal: AbortSignal
+  /** How long a chunk waits for room in a queue that is full. */
+  readonly wait?: Duration
 }
 
 export type EnqueueFileReport = {
@@ -38,7 +41,7 @@ const chunkSize = 1000
 /** Enqueues the lines of a file. Errors: `line.invalid`, `file.unreadable`, `aborted`, `enqueue.incomplete` with its cause. */
 export async function enqueueFile(
   producer: Producer<unknown>,
-  { file, fromLine, signal }: EnqueueFileOptions,
+  { file, fromLine, signal, wait }: EnqueueFileOptions,
 ): Promise<EnqueueFileReport> {
   const { chunks, bytes } = await open(file, signal)
   const progress = createProgress(bytes)
@@ -49,7 +52,10 @@ export async function enqueueFile(
 
   const flush = async (): Promise<void> => {
     if (chunk.length > 0) {
-      const results = await producer.enqueueMany(chunk.map(({ item }) => item))
+      const results = await producer.enqueueMany(
+        chunk.map(({ item }) => item),
+        wait === undefined ? {} : { wait, signal },
+      )
       const created = results.filter((result) => result.created).length
       report.enqueued += created
       report.duplicates += results.length - created

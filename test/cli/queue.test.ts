@@ -15,7 +15,7 @@ test('`queue create` creates a queue with its settings, and changes only what is
   expect((await dueq('queue', 'create', 'mail', '--lease', '30s')).stdout).toBe('Queue "mail" changed.\n')
 
   const list = await dueq('queue', 'list')
-  expect(list.stdout).toMatch(/mail +30 s +3 +10 ms to 5 s +2 s +-/)
+  expect(list.stdout).toMatch(/mail +30 s +3 +10 ms to 5 s +2 s +none +-/)
   expect((await dueq('queue', 'list', '--json')).json<unknown[]>()).toHaveLength(1)
   expect((await dueq('queue', 'show', 'mail')).stdout).toMatch(/max attempts +3\n/)
   expect((await dueq('queue', 'show', 'mail', '--json')).json()).toMatchObject({ queue: 'mail', ready: 0 })

@@ -17,6 +17,7 @@ const allNames = [
   'consumers stuck',
   'late queues',
   'slow looks',
+  'full queues',
   'lapsed leases',
   'dead letters',
 ]
@@ -113,4 +114,21 @@ it('dead letters, by queue', async () => {
   await engine.enqueue(queue)
   await engine.rows(`select dueq.dead_letter(id, attempt, 'test') from dueq.dequeue($1)`, [queue])
   expect(await failing()).toEqual({ 'dead letters': `${queue} (1)` })
+})
+
+it('a queue at its max_depth refused producers within the last minute, and has no room since', async () => {
+  await engine.rows('select dueq.create_queue($1, max_depth => 2)', [queue])
+  const id = await engine.enqueue(queue, `delay => '1 day'`)
+  await engine.enqueue(queue, `delay => '1 day'`)
+  expect(await failing()).toEqual({})
+  expect(await engine.sqlstate(`select id from dueq.enqueue($1, '1')`, [queue])).toBe('DQ007')
+  expect(await failing()).toEqual({ 'full queues': `${queue} (max_depth 2)` })
+  await engine.travel('61 seconds')
+  expect(await failing()).toEqual({})
+  expect(await engine.sqlstate(`select id from dueq.enqueue($1, '1')`, [queue])).toBe('DQ007')
+  expect(await failing()).toEqual({ 'full queues': `${queue} (max_depth 2)` })
+  await engine.rows('select dueq.cancel($1)', [id])
+  await engine.enqueue(queue, `delay => '1 day'`)
+  await engine.rows('select dueq.create_queue($1, max_depth => 3)', [queue])
+  expect(await failing()).toEqual({})
 })

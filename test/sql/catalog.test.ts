@@ -103,6 +103,8 @@ it('catalog: constraints and indexes are named after their table and what they k
     'queues_backoff_max_check',
     'queues_lease_check',
     'queues_max_attempts_check',
+    'queues_max_depth_check',
+    'queues_max_payload_bytes_check',
     'queues_name_check',
     'queues_name_key',
     'queues_pkey',

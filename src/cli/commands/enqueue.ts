@@ -14,6 +14,7 @@ type Options = SharedOptions & {
   readonly headers?: string
   readonly file?: string
   readonly fromLine?: number
+  readonly wait?: Duration
 }
 
 export function enqueueCommand(program: Command): void {
@@ -34,6 +35,7 @@ export function enqueueCommand(program: Command): void {
         'headers',
       ]),
     )
+    .option('--wait <duration>', 'wait so long for room in a queue that is full', durationOption)
     .option('--from-line <n>', 'with --file, go on at this line', numberOption)
     .addHelpText(
       'after',
@@ -48,7 +50,7 @@ A line of the file is { "payload": …, "delay": "10m" }, and knows delay, at, p
       if (options.file === undefined && options.fromLine !== undefined)
         throw new DueqError('usage', '--from-line goes with --file.')
       if (options.file === undefined) await enqueueOne(session, queue, payload!, options)
-      else await enqueueMany(session, queue, options.file, options.fromLine ?? 1)
+      else await enqueueMany(session, queue, options.file, options)
     }),
   )
 }
@@ -56,10 +58,10 @@ A line of the file is { "payload": …, "delay": "10m" }, and knows delay, at, p
 // --- internal ---
 
 async function enqueueOne({ dueq, isJson }: Session, queue: string, text: string, options: Options): Promise<void> {
-  const { delay, at, priority, dedupKey } = options
+  const { delay, at, priority, dedupKey, wait } = options
   const payload = parseJson('payload', text)
   const headers = options.headers === undefined ? undefined : parseHeaders(options.headers)
-  const { id, created } = await dueq.queue(queue).enqueue(payload, { delay, at, priority, dedupKey, headers })
+  const { id, created } = await dueq.queue(queue).enqueue(payload, { delay, at, priority, dedupKey, headers, wait })
   if (isJson) printJson({ id, created })
   else print(created ? `Message ${id} enqueued.` : `Message ${id} has this dedup key already; nothing was enqueued.`)
 }
@@ -68,13 +70,13 @@ async function enqueueMany(
   { dueq, isJson }: Session,
   queue: string,
   file: string,
-  fromLineGiven: number,
+  { fromLine: fromLineGiven = 1, wait }: Options,
 ): Promise<void> {
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
   const fromLine = wholeNumber('from-line', fromLineGiven, 1, Number.MAX_SAFE_INTEGER)
-  const report = await enqueueFile(dueq.queue(queue), { file, fromLine, signal: stop.signal })
+  const report = await enqueueFile(dueq.queue(queue), { file, fromLine, wait, signal: stop.signal })
   if (isJson) return printJson(report)
   const duplicates =
     report.duplicates === 0 ? '' : `; ${count(report.duplicates, 'message')} had their dedup key live already`

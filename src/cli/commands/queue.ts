@@ -16,6 +16,8 @@ type CreateOptions = SharedOptions & {
   readonly backoffBase?: Duration
   readonly backoffMax?: Duration
   readonly pollInterval?: Duration
+  readonly maxDepth?: number | null
+  readonly maxPayloadBytes?: number
 }
 type DropOptions = SharedOptions & { readonly force?: boolean; readonly yes?: boolean }
 
@@ -30,6 +32,8 @@ export function queueCommand(program: Command): void {
     .option('--backoff-base <duration>', 'delay before the first retry, 0 to 1d (default: 1s)', durationOption)
     .option('--backoff-max <duration>', 'longest delay before a retry, 0 to 30d (default: 15m)', durationOption)
     .option('--poll-interval <duration>', 'longest sleep of a consumer, 100ms to 1h (default: 5s)', durationOption)
+    .option('--max-depth <n>', 'live messages, from which on enqueue is refused; none: no limit (default)', depthOption)
+    .option('--max-payload-bytes <n>', 'the most JSON of a payload, 1 to 67108864 (default: 1048576)', numberOption)
   shared(creating).action((name: string, options: CreateOptions) => create(name, options))
 
   shared(queue.command('list').description('list the queues and their settings')).action((options: SharedOptions) =>
@@ -55,10 +59,16 @@ export function queueCommand(program: Command): void {
 
 // --- internal ---
 
+/** Reads --max-depth: a number, or none. */
+function depthOption(text: string): number | null {
+  return text === 'none' ? null : numberOption(text)
+}
+
 function create(name: string, options: CreateOptions): Promise<void> {
   return runOn(options, async ({ query, statements, isJson }) => {
-    const { lease, maxAttempts, backoffBase: base, backoffMax: max, pollInterval } = options
-    const { settings } = defineQueue(name, { lease, maxAttempts, backoff: { base, max }, pollInterval })
+    const { lease, maxAttempts, backoffBase: base, backoffMax: max, pollInterval, maxDepth, maxPayloadBytes } = options
+    const limits = { maxDepth, maxPayloadBytes }
+    const { settings } = defineQueue(name, { lease, maxAttempts, backoff: { base, max }, pollInterval, ...limits })
     const outcome = await statements.createQueue(query, name, settings)
     const [stored] = await statements.settings(query, name)
     if (isJson) printJson({ outcome, ...stored })
@@ -70,7 +80,7 @@ function list(options: SharedOptions): Promise<void> {
   return runOn(options, async ({ query, statements, isJson }) => {
     const queues = await statements.settings(query)
     if (isJson) return printJson(queues)
-    const headers = ['queue', 'lease', 'max attempts', 'back-off', 'poll interval', 'paused since']
+    const headers = ['queue', 'lease', 'max attempts', 'back-off', 'poll interval', 'max depth', 'paused since']
     const rows = queues.map((stored) => [stored.queue, ...Object.values(settingCells(stored))])
     print(tableOr('There are no queues. Create one: dueq queue create NAME', headers, rows))
   })
@@ -81,7 +91,15 @@ function show(name: string, options: SharedOptions): Promise<void> {
     const stored = await storedQueue(session, name)
     const stats = await session.dueq.queue(name).stats()
     if (session.isJson) printJson({ ...stored, ...stats })
-    else print(card({ queue: name, ...settingCells(stored), ...statsCells(stats) }))
+    else
+      print(
+        card({
+          queue: name,
+          ...settingCells(stored),
+          'max payload': `${stored.maxPayloadBytes} bytes`,
+          ...statsCells(stats),
+        }),
+      )
   })
 }
 
@@ -122,6 +140,7 @@ function settingCells(stored: StoredSettings): Record<string, string | number> {
     'max attempts': stored.maxAttempts,
     'back-off': `${formatDuration(stored.backoffBaseMs)} to ${formatDuration(stored.backoffMaxMs)}`,
     'poll interval': formatDuration(stored.pollIntervalMs),
+    'max depth': stored.maxDepth ?? 'none',
     'paused since': shortInstant(stored.pausedAt),
   }
 }

@@ -6,7 +6,7 @@
 //   the first two of the line try, then four … <-- there was room: no pause -----------------'
 //
 // Invariants: however many wait, one of a process tries while a queue is full, so that waiting costs the server next to nothing.
-// Who comes while others wait goes behind them. An attempt on its way is waited for, also beyond the deadline and after an
+// Who comes while others wait goes behind them (of those who try at once any may be the first). An attempt on its way is waited for, also beyond the deadline and after an
 // abort, because it may have been enqueued.
 import { DueqError, isDueqError } from './errors.js'
 
@@ -28,6 +28,8 @@ const longestPauseMs = 1000
 const maxWidth = 1024
 
 type Waiter = {
+  /** Its place among those who wait. */
+  readonly number: number
   readonly deadline: number
   readonly signal: AbortSignal | undefined
   /** Tries, and settles the call unless the queue is full. */
@@ -49,6 +51,7 @@ type Line = {
 export function createRoom(): Room {
   const lines = new Map<string, Line>()
   let isClosed = false
+  let count = 0
 
   const lineOf = (queue: string): Line => {
     const line = lines.get(queue) ?? newLine(queue)
@@ -72,7 +75,7 @@ export function createRoom(): Room {
     } else {
       line.width = 1
       waiter.refusal = outcome
-      if (!isSentAway(waiter)) line.waiting.unshift(waiter)
+      if (!isSentAway(waiter)) goBack(line, waiter)
       rest(line, outcome)
     }
     advance(line)
@@ -106,6 +109,7 @@ export function createRoom(): Room {
         return 'settled'
       }
       const waiter: Waiter = {
+        number: ++count,
         deadline: performance.now() + waitMs,
         signal,
         refusal,
@@ -160,6 +164,12 @@ export function partThatFits(error: unknown, count: number): number {
 }
 
 // --- internal ---
+
+/** To its old place, whoever was refused before it. */
+function goBack({ waiting }: Line, waiter: Waiter): void {
+  const place = waiting.findIndex(({ number }) => number > waiter.number)
+  waiting.splice(place === -1 ? waiting.length : place, 0, waiter)
+}
 
 function newLine(queue: string): Line {
   return { queue, waiting: [], trying: 0, width: 1, pauseMs: firstPauseMs, timer: undefined }

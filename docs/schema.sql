@@ -2068,8 +2068,8 @@ begin
   perform setval(_depth_sequence('base', queue_id), case when v_room > 0 then drawn - max_depth + v_room else -9000000000000000000 end);
   if v_room < max_depth / 16 + 1 then
     v_end := clock();
-    perform setval(_depth_sequence('pause', queue_id),
-                   (date_part('epoch', v_end + least(20 * greatest(v_end - v_start, '0'), interval '10 seconds')) * 1000000)::bigint);
+    perform setval(_depth_sequence('pause', queue_id), case when v_end > v_start then
+                   (date_part('epoch', v_end + least(20 * (v_end - v_start), interval '10 seconds')) * 1000000)::bigint else 0 end);
   end if;
   return v_room;
 end

@@ -25,6 +25,7 @@ export const settings: fc.Arbitrary<Partial<Settings>> = fc.record(
     backoffBase: seconds(0, 1, 3),
     backoffMax: seconds(60, 60, 4, 3),
     pollInterval: seconds(1, 60),
+    maxDepth: fc.constantFrom(null, null, 2, 3, 6),
   },
   { requiredKeys: [] },
 )
@@ -37,6 +38,7 @@ export function creating(queue: string, given: Partial<Settings>): Command {
     backoff_base: interval(given.backoffBase ?? null),
     backoff_max: interval(given.backoffMax ?? null),
     poll_interval: interval(given.pollInterval ?? null),
+    max_depth: given.maxDepth === undefined ? null : `${given.maxDepth ?? 0}`,
   })
   return { says: `create_queue ${queue}`, plan: () => planned(sql, (world) => createQueue(world, queue, given)) }
 }

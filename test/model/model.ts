@@ -29,6 +29,8 @@ export type Settings = {
   readonly backoffBase: Duration
   readonly backoffMax: Duration
   readonly pollInterval: Duration
+  /** null: no limit. */
+  readonly maxDepth: number | null
 }
 
 /** `levels` are the priorities ever enqueued, in dequeue order: smaller first. */
@@ -87,6 +89,8 @@ export type World = {
   nextId(): number
   /** Chance: some instant of this range, for the message. */
   draw(message: Message, from: Instant, to: Instant): Instant
+  /** Whether so many more are refused at the limit: for sure only in one session, and within what others bring that is not committed. */
+  isFull(depth: number, wanted: number, maxDepth: number): boolean
 }
 
 /** The verb was refused, and nothing has changed. `code` is the SQLSTATE. */
@@ -137,7 +141,9 @@ export function enqueue(world: World, name: string, draft: Draft): Enqueued {
 /** All or none. Ids are in the order of the drafts; the inserts in that of the dedup keys, so that two callers cannot deadlock. */
 export function enqueueMany(world: World, name: string, drafts: readonly Draft[]): readonly Enqueued[] {
   const dueAts = drafts.map(({ delay, at }) => dueAtOf(world, delay, at))
-  openLevels(world, known(world, name), new Set(drafts.map(({ priority }) => priority)))
+  const queue = known(world, name)
+  openLevels(world, queue, new Set(drafts.map(({ priority }) => priority)))
+  takeRoom(world, queue, drafts)
   const ids = drafts.map(() => world.nextId())
   const results: Enqueued[] = []
   for (const [position, draft] of [...drafts.entries()].sort(([, a], [, b]) => byDedupKey(a, b))) {
@@ -151,6 +157,16 @@ function openLevels(world: World, queue: Queue, levels: ReadonlySet<number>): vo
   if ([...levels].every((level) => queue.levels.includes(level))) return
   world.queues.lock(queue)
   world.queues.put({ ...queue, levels: [...new Set([...queue.levels, ...levels])].sort((a, b) => a - b) })
+}
+
+/** The depth is the number of live messages. A key that lives already needs no room. */
+function takeRoom(world: World, { name, maxDepth }: Queue, drafts: readonly Draft[]): void {
+  if (maxDepth === null) return
+  const live = world.messages.all().filter(({ queue }) => queue === name)
+  const keys = new Set(drafts.map(({ dedupKey }) => dedupKey).filter((key) => key !== null))
+  const fresh = [...keys].filter((key) => !live.some(({ dedupKey }) => dedupKey === key)).length
+  const wanted = fresh + drafts.filter(({ dedupKey }) => dedupKey === null).length
+  if (wanted > 0 && world.isFull(live.length, wanted, maxDepth)) throw new Refused('DQ007')
 }
 
 /** A message without a key comes last. */

@@ -20,7 +20,15 @@ export function createQueue(world: World, name: string, given: Partial<Settings>
   checkLease(given.lease ?? null)
   const { backoffBase = Math.min(second, given.backoffMax ?? second) } = given
   const { backoffMax = Math.max(900 * second, backoffBase) } = given
-  const fresh = { lease: 30 * second, maxAttempts: 20, pollInterval: 5 * second, ...given, backoffBase, backoffMax }
+  const fresh = {
+    lease: 30 * second,
+    maxAttempts: 20,
+    pollInterval: 5 * second,
+    maxDepth: null,
+    ...given,
+    backoffBase,
+    backoffMax,
+  }
   checkBackoff(fresh)
   const stored = world.queues.collision((queue) => queue.name === name)
   const wanted = stored ? { ...stored, ...given } : { name, levels: [0], pausedAt: null, ...fresh }

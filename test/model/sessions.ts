@@ -49,6 +49,7 @@ class Transaction {
 
 const tables = ['queues', 'messages', 'deadLetters'] as const
 type Draw = World['draw']
+type IsFull = World['isFull']
 
 export class Database {
   committed: Snapshot = { now: 0, queues: new Map(), messages: new Map(), deadLetters: new Map() }
@@ -88,10 +89,15 @@ export class Database {
   }
 
   /** Runs one statement in the session's transaction, or in one of its own. A refused one leaves nothing behind. */
-  run<T>(session: number, verb: (world: World) => T, draw: Draw = nothingToDraw): T | Refused {
+  run<T>(
+    session: number,
+    verb: (world: World) => T,
+    draw: Draw = nothingToDraw,
+    isFull: IsFull = neverFull,
+  ): T | Refused {
     if (!this.isOpen(session)) {
       this.begin(session, 'read committed')
-      const result = this.run(session, verb, draw)
+      const result = this.run(session, verb, draw, isFull)
       this.commit(session)
       return result
     }
@@ -101,7 +107,7 @@ export class Database {
     transaction.messages = new Overlay(messages)
     transaction.deadLetters = new Overlay(deadLetters)
     try {
-      return verb(this.#world(session, transaction, draw))
+      return verb(this.#world(session, transaction, draw, isFull))
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       Object.assign(transaction, { queues, messages, deadLetters })
@@ -109,7 +115,7 @@ export class Database {
     }
   }
 
-  #world(session: number, transaction: Transaction, draw: Draw): World {
+  #world(session: number, transaction: Transaction, draw: Draw, isFull: IsFull): World {
     const others = [...this.#transactions].flatMap(([other, open]) => (other === session ? [] : [open]))
     const view = transaction.snapshot ?? this.committed
     const table = <Row>(name: (typeof tables)[number], keyOf: (row: Row) => Key) =>
@@ -127,6 +133,7 @@ export class Database {
       deadLetters: table<DeadLetter>('deadLetters', ({ id }) => id),
       nextId: () => ++this.#lastId,
       draw,
+      isFull,
     }
   }
 }
@@ -188,4 +195,8 @@ function laidOver<Row>(rows: Rows<Row>, { changes }: Overlay<Row>): Rows<Row> {
 
 function nothingToDraw(): never {
   throw new Error('Nothing random was expected of this verb')
+}
+
+function neverFull(): boolean {
+  return false
 }

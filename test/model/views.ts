@@ -55,7 +55,7 @@ export function seenStatement(origin: string): string {
        from dueq.dead_messages) as "deadLetters",
     (select coalesce(json_agg(json_build_object('name', queue, 'levels', g.priorities, 'pausedAt', ${at('s.paused_at')},
             'lease', ${microseconds('lease')}, 'maxAttempts', max_attempts, 'backoffBase', ${microseconds('backoff_base')},
-            'backoffMax', ${microseconds('backoff_max')}, 'pollInterval', ${microseconds('poll_interval')},
+            'backoffMax', ${microseconds('backoff_max')}, 'pollInterval', ${microseconds('poll_interval')}, 'maxDepth', g.max_depth,
             'delayed', delayed, 'ready', ready, 'leased', leased, 'lapsed', lapsed, 'dead', dead,
             'readyFor', ${microseconds('ready_for')}, 'earliest', ${at('next_ready_at')},
             'nextReadyAt', ${at('dueq.next_ready_at(queue)')}) order by queue), '[]')

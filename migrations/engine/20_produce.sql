@@ -384,6 +384,8 @@ begin
   end if;
   v_queue := _producing(queue, v_levels);
   if v_queue.max_depth is not null then
+    -- What no room would help says so first.
+    perform _refuse_one(queue, payloads, delays, ats, priorities, dedup_keys, headers, v_now);
     perform _take_room(v_queue, _new_count(v_queue.id, dedup_keys, v_count));
   end if;
 

@@ -118,7 +118,7 @@ const word = printable
 
 type Arguments = Readonly<Record<string, readonly [type: string, value: fc.Arbitrary<string>]>>
 const functions: Readonly<Record<string, Arguments>> = {
-  create_queue: { queue: ['text', fc.oneof(queue, one('made'))], lease: ['interval', interval], max_attempts: ['integer', integer], backoff_base: ['interval', interval], backoff_max: ['interval', interval], poll_interval: ['interval', interval] }, // biome-ignore format: as in the documentation
+  create_queue: { queue: ['text', fc.oneof(queue, one('made'))], lease: ['interval', interval], max_attempts: ['integer', integer], backoff_base: ['interval', interval], backoff_max: ['interval', interval], poll_interval: ['interval', interval], max_depth: ['integer', integer], max_payload_bytes: ['integer', integer] }, // biome-ignore format: as in the documentation
   enqueue: { queue: ['text', queue], payload: ['jsonb', json], delay: ['interval', interval], at: ['timestamptz', instant], priority: ['integer', integer], dedup_key: ['text', word], headers: ['jsonb', json] }, // biome-ignore format: as in the documentation
   enqueue_many: { queue: ['text', queue], payloads: ['jsonb[]', array(json)], delays: ['interval[]', array(interval)], ats: ['timestamptz[]', array(instant)], priorities: ['integer[]', array(integer)], dedup_keys: ['text[]', array(word)], headers: ['jsonb[]', array(json)] }, // biome-ignore format: as in the documentation
   dequeue: {

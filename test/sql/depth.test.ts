@@ -229,6 +229,15 @@ it('depth: redrive is never refused, and what it adds counts', async () => {
   expect(await refusal(queue)).toBe('DQ007')
 })
 
+it('depth: what no room would help is said of a full queue too', async () => {
+  const queue = await limited(1)
+  await one(queue)
+  expect(await engine.sqlstate(`select id from dueq.enqueue($1, '1', priority => 101)`, [queue])).toBe('DQ002')
+  expect(await engine.sqlstate(`select id from dueq.enqueue_many($1, '{1}', delays => '{-1 second}')`, [queue])).toBe(
+    'DQ002',
+  )
+})
+
 it('depth: a queue is limited by its own messages only', async () => {
   const [queue, other] = [await limited(3), await limited(3)]
   const unlimited = await engine.queue()

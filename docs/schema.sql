@@ -95,12 +95,12 @@ create table queues (
   backoff_base interval not null default '00:00:01'::interval,
   backoff_max interval not null default '00:15:00'::interval,
   poll_interval interval not null default '00:00:05'::interval,
-  max_depth integer,
-  max_payload_bytes integer not null default 1048576,
   priorities smallint[] not null default '{0}'::smallint[],
   paused_at timestamp with time zone,
   sleepers_until timestamp with time zone,
   created_at timestamp with time zone not null,
+  max_depth integer,
+  max_payload_bytes integer not null default 1048576,
   constraint queues_name_key UNIQUE (name),
   constraint queues_pkey PRIMARY KEY (id),
   constraint queues_backoff_base_check CHECK (((backoff_base >= '00:00:00'::interval) AND (backoff_base <= '1 day'::interval))),
@@ -121,12 +121,12 @@ comment on column queues.max_attempts is 'The budget: at this many failures (nac
 comment on column queues.backoff_base is 'Delay before the first retry; it doubles with each failure. The delay used is random in its upper half.';
 comment on column queues.backoff_max is 'The longest delay before a retry.';
 comment on column queues.poll_interval is 'The longest time a consumer may sleep without looking. No notification is sent for a message that is due later than this.';
-comment on column queues.max_depth is 'With so many live messages (delayed, ready, leased, lapsed) enqueue is refused; null: no limit. What open transactions have enqueued comes on top.';
-comment on column queues.max_payload_bytes is 'The most JSON of a payload, in bytes: 1 to 67108864.';
 comment on column queues.priorities is 'The priority levels in use, in dequeue order (smaller first). Each further level costs dequeue one index probe.';
 comment on column queues.paused_at is 'Since when the queue delivers nothing; null while it delivers.';
 comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
 comment on column queues.created_at is 'When the queue was created.';
+comment on column queues.max_depth is 'With so many live messages (delayed, ready, leased, lapsed) enqueue is refused; null: no limit. What open transactions have enqueued comes on top.';
+comment on column queues.max_payload_bytes is 'The most JSON of a payload, in bytes: 1 to 67108864.';
 
 create table role_grants (
   grantee text not null,

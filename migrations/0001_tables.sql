@@ -12,8 +12,6 @@ create table queues (
   backoff_base  interval    not null default '1 second',
   backoff_max   interval    not null default '15 minutes',
   poll_interval interval    not null default '5 seconds',
-  max_depth     integer,
-  max_payload_bytes integer not null default 1048576,
   priorities    smallint[]  not null default '{0}',
   paused_at     timestamptz,
   sleepers_until timestamptz,
@@ -26,8 +24,6 @@ create table queues (
   constraint queues_backoff_base_check check (backoff_base between interval '0' and interval '1 day'),
   constraint queues_backoff_max_check check (backoff_max between backoff_base and interval '30 days'),
   constraint queues_poll_interval_check check (poll_interval between interval '100 milliseconds' and interval '1 hour'),
-  constraint queues_max_depth_check check (max_depth between 1 and 100000000),
-  constraint queues_max_payload_bytes_check check (max_payload_bytes between 1 and 67108864),
   constraint queues_priorities_check check (cardinality(priorities) between 1 and 201)
 );
 
@@ -39,8 +35,6 @@ comment on column queues.max_attempts is 'The budget: at this many failures (nac
 comment on column queues.backoff_base is 'Delay before the first retry; it doubles with each failure. The delay used is random in its upper half.';
 comment on column queues.backoff_max is 'The longest delay before a retry.';
 comment on column queues.poll_interval is 'The longest time a consumer may sleep without looking. No notification is sent for a message that is due later than this.';
-comment on column queues.max_depth is 'With so many live messages (delayed, ready, leased, lapsed) enqueue is refused; null: no limit. What open transactions have enqueued comes on top.';
-comment on column queues.max_payload_bytes is 'The most JSON of a payload, in bytes: 1 to 67108864.';
 comment on column queues.priorities is 'The priority levels in use, in dequeue order (smaller first). Each further level costs dequeue one index probe.';
 comment on column queues.paused_at is 'Since when the queue delivers nothing; null while it delivers.';
 comment on column queues.sleepers_until is 'Consumers that sleep want to be woken until then. Null or past: nobody sleeps, and no notification is sent.';
@@ -97,7 +91,7 @@ comment on column messages.leased_by is 'The consumer that holds the lease; null
 comment on column messages.kind is 'Reserved: the name of the handler for this message.';
 comment on column messages.key is 'Reserved: messages of one key are handled one at a time and in order.';
 comment on column messages.dedup_key is 'At most one live message of a queue has this key.';
-comment on column messages.payload is 'What the producer enqueued, JSON, at most queues.max_payload_bytes.';
+comment on column messages.payload is 'What the producer enqueued, JSON, at most 1 MB.';
 comment on column messages.headers is 'Metadata beside the payload, a JSON object, for tracing and routing.';
 comment on column messages.last_error is 'Why the latest failed attempt failed.';
 

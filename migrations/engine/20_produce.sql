@@ -7,7 +7,7 @@
 -- A poll interval that changes is told to those who sleep: by it producers decide who must be woken.
 -- Changes: queues. Locks: the row of the queue, if it changes; it waits for a transaction that has changed it, also where it
 -- then finds it unchanged; see _wake. Returns: 'created', 'changed' or 'unchanged'.
--- max_depth => 0 takes the limit away. The first limit of a queue adds three sequences (see 0002_depth.sql).
+-- max_depth => 0 takes the limit away. The first limit of a queue adds three sequences (see 15_depth.sql).
 -- Raises: DQ002 for a setting out of range, DQ005 for a bad name, 55P03.
 create function create_queue(
   queue text,
@@ -197,7 +197,7 @@ $$;
 -- the message is due after their next look.
 -- With `wake` false it wakes nobody, and the caller does so within a few milliseconds, by `wake` or by a later enqueue.
 -- Returns: the id, and created = false where a live message with this dedup key existed (then its id, and nothing changed).
--- Raises: DQ001, DQ002, DQ003 (payload above max_payload_bytes), DQ004 (delay and at), DQ007 (no room, see 0002_depth.sql), 55P03.
+-- Raises: DQ001, DQ002, DQ003 (payload above max_payload_bytes), DQ004 (delay and at), DQ007 (no room, see 15_depth.sql), 55P03.
 create function enqueue(
   queue text,
   payload jsonb,

@@ -30,7 +30,7 @@ const calls: Readonly<Record<string, string>> = {
   clock: `clock()`,
   enqueue: `enqueue('q', '1', priority => 7, dedup_key => 'k', headers => '{}')`,
   enqueue_many: `enqueue_many('q', array['1']::jsonb[], priorities => array[9], dedup_keys => array['k'])`,
-  _enqueue_many_plain: `_enqueue_many_plain('q', '[1, 2]', true)`,
+  _enqueue_many_plain: `_enqueue_many_plain('q', '[1, 2]', null, true)`,
   wake: `wake('q')`,
   poll: `poll('q', listening => true)`,
   dequeue: `dequeue('q')`,

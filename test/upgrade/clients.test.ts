@@ -5,6 +5,7 @@ import { type Dueq, defineQueue } from '../../src/index.js'
 import { lookAtSchema } from '../../src/schema.js'
 import { statements } from '../../src/statements.js'
 import { codeOf } from '../client/client.js'
+import { startRole } from '../support/role.js'
 import { lifeOn } from '../surroundings/life.js'
 import { type KeptSchema, keptSchema, releases } from './release.js'
 
@@ -25,6 +26,13 @@ describe.each(releases)('from $version', (release) => {
 
   test('its client works with the new schema, every verb of it', async () => {
     expect(await life(upgraded.old())).toEqual(await life(upgraded.current()))
+  })
+
+  test('so it does as a role with the rights that it was granted there, and so does the new client', async () => {
+    await using test = await keptSchema(release)
+    await using role = await startRole(test)
+    await test.upgrade()
+    expect(await life(test.old({ url: role.url }))).toEqual(await life(test.current({ url: role.url })))
   })
 
   test('the new client works with its schema, every verb, or refuses it at once and says what to do', async () => {

@@ -66,7 +66,7 @@ export async function lockSchema(client: Client, schema: string): Promise<void> 
 /**
  * Runs migrations that may meet open transactions of others. Whoever waits for a table has all that come later waiting
  * behind it, enqueues and claims included: so it waits half a second at most, stands aside for one, and tries again. Half, because
- * a consumer that waits for us while we wait for it is told of a deadlock after a second, and fails: we give up before.
+ * whoever waits for us while we wait for them is told of a deadlock (40P01) after a second: we give up before.
  */
 export async function standingAside<T>(client: Client, schema: string, run: () => Promise<T>): Promise<T> {
   await client.query(`set lock_timeout = '500ms'`)

@@ -40,6 +40,9 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 test('it holds the library, the migrations, the CLI and the docs, and nothing else', () => {
   const top = readdirSync(installed).sort()
   expect(top).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'docs', 'migrations', 'package.json'])
+  const migrations = (directory: string): readonly string[] =>
+    readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()
+  expect(migrations(join(installed, 'migrations'))).toEqual(migrations(join(root, 'migrations')))
 })
 
 test('import and require give the same names, and read no file and load no migration tool', () => {

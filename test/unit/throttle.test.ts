@@ -41,7 +41,7 @@ it('promise 6: what was held back is told of, whatever comes in between', async 
   const often = (weight: number, arbitrary: fc.Arbitrary<number>) => ({ weight, arbitrary })
   const step = fc.record({
     pauseMs: fc.oneof(often(3, fc.nat({ max: 4 })), often(1, fc.nat({ max: 100 }))),
-    delayMs: fc.oneof(often(3, fc.constant(0)), often(1, fc.nat({ max: 400 })), often(1, fc.nat({ max: 10_000 }))),
+    delayMs: fc.oneof(often(2, fc.constant(0)), often(2, fc.nat({ max: 400 })), often(1, fc.nat({ max: 10_000 }))),
     takesMs: fc.oneof(often(3, fc.integer({ min: 1, max: 5 })), often(1, fc.integer({ min: 1, max: 120 }))),
   })
   await fc.assert(
@@ -80,7 +80,7 @@ it('1,000 delayed messages a second are told of 20 times a second, also where th
   }
 })
 
-it('a notification of what is due now speaks for all that is held back, one of what is due later for nothing earlier', async () => {
+it('promise 6: a notification of what is due now speaks for all that is held back, one of what is due later for nothing earlier', async () => {
   const { enqueue, held, told } = start(() => 1)
   const next = async (delayMs: number): Promise<void> => {
     enqueue(delayMs)

@@ -102,6 +102,24 @@ it.each(logins)('%s may read the columns that the table says, and no others', as
   }
 })
 
+it('who may call what runs with the rights of its caller may call all that it is made of, on every way through it', async () => {
+  const functions = await test.sql<{ name: string; text: string }[]>`
+    select p.proname as name, regexp_replace(p.prosrc, '--.*?$', '', 'gn') as text
+      from pg_proc p where p.pronamespace = ${test.schema}::regnamespace and not p.prosecdef`
+  const known = (await functionsOf()).map(({ name }) => name)
+  let partCount = 0
+  for (const { name, text } of functions)
+    for (const role of functionPrivileges[name] ?? []) {
+      const parts = known.filter((part) => part.startsWith('_') && new RegExp(`\\b${part}\\(`).test(text))
+      partCount += parts.length
+      expect(
+        parts.filter((part) => !functionPrivileges[part]?.includes(role)),
+        `${role}, ${name}`,
+      ).toEqual([])
+    }
+  expect(partCount).toBeGreaterThan(15)
+})
+
 it('what the table says of columns that are no more is gone from it', async () => {
   const columns = await columnsOf()
   for (const [relation, readings] of Object.entries(viewPrivileges)) {

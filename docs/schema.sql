@@ -2549,6 +2549,8 @@ $function$;
 CREATE OR REPLACE FUNCTION _refused_until(queue_id integer, max_depth integer)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '<schema>', 'pg_temp'
 AS $function$
 declare
   v_tickets regclass := to_regclass('depth_tickets_' || queue_id);

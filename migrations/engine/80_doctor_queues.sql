@@ -168,9 +168,10 @@ end
 $$;
 
 -- _refused_until: until when producers were refused last, because the queue was full; null where there was room since, or that
--- may not be seen. Rights on the sequences are needed for it.
+-- may not be seen. With the rights of the owner, for who calls the doctor has none on the sequences.
 create function _refused_until(queue_id integer, max_depth integer) returns timestamptz
-language plpgsql volatile
+language plpgsql volatile security definer
+set search_path from current
 as $$
 declare
   v_tickets regclass := to_regclass('depth_tickets_' || queue_id);

@@ -54,6 +54,7 @@ const calls: Readonly<Record<string, string>> = {
   purge_dead: `purge_dead('q')`,
   next_ready_at: `next_ready_at('q')`,
   doctor: `doctor()`,
+  _refused_until: `_refused_until(1, 5)`,
   restore_grants: `restore_grants()`,
 }
 

@@ -1,6 +1,6 @@
 // Where the one connection that listens goes: to the database of the statements, past a pooler where one is named.
 import postgres from 'postgres'
-import { sockets } from './cut-off.js'
+import { cutOff, sockets } from './cut-off.js'
 import { isPg, isPostgresJs } from './driver.js'
 import type { Source } from './pool.js'
 import { followPrimary, followUrl, type Primary } from './primary.js'
@@ -32,10 +32,14 @@ export function openListener(source: ListenSource): postgres.Sql {
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: 'dueq listen' },
-    socket: sockets(source.primary?.connect ?? (source.options as { readonly socket?: never } | undefined)?.socket),
+    socket: sockets(
+      source.primary?.opener(() => void cutOff(sql)) ??
+        (source.options as { readonly socket?: never } | undefined)?.socket,
+    ),
   }
   const options = { ...source.options, ...own } as postgres.Options<never>
-  return source.url === undefined ? postgres(options) : postgres(source.url, options)
+  const sql = source.url === undefined ? postgres(options) : postgres(source.url, options)
+  return sql
 }
 
 // --- internal ---

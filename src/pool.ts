@@ -71,8 +71,11 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
   const waitingAhead = new Set<Waiting>()
   let isClosed = false
 
-  const open = (): postgres.Sql =>
-    postgres(url, {
+  const open = (place: Place): postgres.Sql => {
+    const cut = (): void => {
+      if (place.sql === sql) drop(place)
+    }
+    const sql = postgres(url, {
       max: 1,
       prepare,
       fetch_types: false,
@@ -81,8 +84,10 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
       backoff: () => 0,
       onnotice: () => {},
       connection: { application_name: 'dueq' },
-      socket: sockets(primary?.connect),
+      socket: sockets(primary?.opener(cut)),
     } as postgres.Options<never>)
+    return sql
+  }
   const take = (deadline: number, line: Set<Waiting>): Place | Promise<Place> => {
     const place = free.pop()
     if (place) return place
@@ -123,7 +128,6 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
   const dropFree = (): void => {
     for (const place of free) drop(place)
   }
-  const unfollow = primary?.onMove(dropFree)
 
   const queryIn =
     (line: Set<Waiting>): Query =>
@@ -137,7 +141,7 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
         if (isClosed) throw closedError()
         // With a hundredth of its time left a statement would hardly be answered, and its outcome be unknown.
         if (performance.now() + deadlineMs / 100 >= deadline) throw busyError(deadlineMs, max)
-        place.sql ??= open()
+        place.sql ??= open(place)
         place.run ??= queryOf(place.sql)
         // A primary that says nothing may be one no more; others know.
         looking = primary && setInterval(primary.look, silentMs)
@@ -164,7 +168,6 @@ function ownPool({ url, max, prepare, primary }: Own, deadlineMs: number): Pool 
     urgent: queryIn(waitingAhead),
     async close() {
       isClosed = true
-      unfollow?.()
       for (let entry = nextWaiting(); entry; entry = nextWaiting()) entry.reject(closedError())
       await Promise.all(places.map(({ sql }) => sql && end(sql)))
     },

@@ -2,8 +2,8 @@
 //
 //   unknown -- all are asked --> known -- something failed, or is silent --> in doubt -- all are asked --> known, or moved
 //
-// Invariants: dueq connects to the primary only. When that moves, sockets to other hosts are destroyed, and statements
-// under way there have an unknown outcome. A host that still is the primary is never left because it is slow. The driver's
+// Invariants: dueq connects to the primary only. When that moves, connections to other hosts are cut off, and
+// statements under way there have an unknown outcome. A host that still is the primary is never left because it is slow. The driver's
 // own way over the hosts would try each for its whole connect time-out, and tell no error while it does.
 import { connect, type Socket } from 'node:net'
 import { type Access, answerWithinMs, askAll, type Found } from './ask-hosts.js'
@@ -11,19 +11,17 @@ import { type Host, hostsOf } from './hosts.js'
 
 /** The primary of several hosts. */
 export type Primary = {
-  /** The primary as `connect` would take it. Raises the same. Keeps no process alive. */
+  /** The primary as a socket would go to. Raises the same. Keeps no process alive. */
   find(): Promise<Host>
   /**
-   * A socket to the primary. The hosts are asked where that is not known, or in doubt. Raises `database.*` where none is
-   * the primary; nothing was sent then.
+   * Opens sockets to the primary. The hosts are asked where that is not known, or in doubt; where none is the primary that
+   * raises `database.*`, and nothing was sent. `cut` ends the connection of such a socket when the primary is another.
    */
-  connect(): Promise<Socket>
-  /** Something failed that may be due to the primary being another by now: the next `connect` asks. */
+  opener(cut: () => void): () => Promise<Socket>
+  /** Something failed that may be due to the primary being another by now: the next socket asks. */
   doubt(): void
   /** Asks now, and moves where the primary is another. For statements without an answer. */
   look(): void
-  /** Calls when the primary has moved, before anything can be sent to where it was. */
-  onMove(moved: () => void): () => void
 }
 
 /** What a URL comes to: one host for the driver, and where it had several the primary of them. Raises `connection.invalid`. */
@@ -46,8 +44,7 @@ export async function primaryUrl(given: unknown): Promise<string> {
 
 /** Follows the primary of these hosts. */
 export function followPrimary(hosts: readonly Host[], access: Access): Primary {
-  const live = new Map<Socket, Host>()
-  const listeners = new Set<() => void>()
+  const live = new Map<Socket, { readonly host: Host; cut(): void }>()
   let known: Found | undefined
   let isDoubtful = false
   let asking: Promise<Found> | undefined
@@ -58,8 +55,8 @@ export function followPrimary(hosts: readonly Host[], access: Access): Primary {
     known = to
     isDoubtful = false
     if (!isMoved) return
-    for (const moved of listeners) moved()
-    for (const [socket, host] of live) if (host !== to.host) socket.destroy()
+    // By their owners: a driver that does not know writes to a TLS connection whose socket is gone, and the process ends.
+    for (const [socket, { host, cut }] of live) if (host !== to.host && !socket.destroyed) cut()
   }
   const ask = async (): Promise<Found> => {
     try {
@@ -80,12 +77,12 @@ export function followPrimary(hosts: readonly Host[], access: Access): Primary {
   }
   return {
     find,
-    async connect() {
+    opener: (cut) => async () => {
       const host = await find()
       // Marked as the driver marks its own: TLS takes the name of the server from here.
       const socket = Object.assign(connect(host.port, host.host), host)
       for (const one of live.keys()) if (one.destroyed) live.delete(one)
-      live.set(socket, host)
+      live.set(socket, { host, cut })
       socket.once('close', () => {
         isDoubtful = true
       })
@@ -97,10 +94,6 @@ export function followPrimary(hosts: readonly Host[], access: Access): Primary {
     look() {
       isDoubtful = true
       find().catch(() => {}) // the statement has its own deadline
-    },
-    onMove(moved) {
-      listeners.add(moved)
-      return () => void listeners.delete(moved)
     },
   }
 }

@@ -1578,6 +1578,7 @@ declare
   v_lapsed text;
   v_dead text;
   v_full text;
+  v_unseen text;
   v_strays text;
   v_text text;
   v_count bigint;
@@ -1621,6 +1622,9 @@ begin
     if 20 * q.look_took > q.poll_interval then
       v_slow := concat_ws('; ', v_slow, format('%s (%s ms)', q.name, round(extract(epoch from q.look_took) * 1000)));
     end if;
+    if q.max_depth is not null and has_sequence_privilege(to_regclass('depth_base_' || q.id), 'select') is not true then
+      v_unseen := concat_ws(', ', v_unseen, q.name);
+    end if;
     if q.max_depth is not null and _refused_until(q.id, q.max_depth) > v_now - interval '1 minute' then
       v_full := concat_ws('; ', v_full, format('%s (max_depth %s)', q.name, q.max_depth));
     end if;
@@ -1652,7 +1656,7 @@ begin
     from _finding('slow looks', v_slow, 'a look at everything takes less than a twentieth of the poll interval',
     'Each look at everything walks what vacuum could not remove (see held snapshots). Consumers make one in 20 times its length at most, so a message whose notification was lost is late by that, not by a poll interval.') f;
   return query select f."check", f.ok, f.detail, f.advice
-    from _finding('full queues', v_full, 'no queue was at its max_depth within the last minute',
+    from _finding('full queues', v_full, coalesce('not visible to role ' || current_user || ' of ' || v_unseen, 'no queue was at its max_depth within the last minute'),
     'Enqueue was refused, or had to wait: consumers do not keep up (see consumers gone, consumers stuck, late queues), or raise max_depth by create_queue.') f;
   return query select f."check", f.ok, f.detail, f.advice
     from _finding('lapsed leases', v_lapsed, 'few of the next messages have lapsed before',

@@ -34,6 +34,12 @@ const calls = [
     `_enqueue_many_plain('busy', to_jsonb(array_fill('1'::jsonb, array[200])), array_fill(0, array[200]), true)`,
     200,
   ],
+  ['enqueue into a limited queue, which is counted', `enqueue('limited', '1')`, 1],
+  [
+    'enqueue_many with live dedup keys into a limited queue',
+    `enqueue_many('limited', array_fill('1'::jsonb, array[200]), dedup_keys => array(select 'k' || i * 999 from generate_series(1, 200) i))`,
+    200,
+  ],
   ['wake', `wake('busy')`, 1],
   ['poll', `poll('busy', 200)`, 200],
   ['poll of one message', `poll('busy', 1)`, 1],
@@ -94,6 +100,8 @@ it.each([0, 1, 3, 40])(
       )
     }
     await warm.query(named(`select dueq.create_queue(name) from unnest('{busy,future,empty}'::text[]) name`))
+    // The tickets of calls that are rolled back are drawn for good, so that they are used up now and then, and it counts.
+    await warm.query(named(`select dueq.create_queue('limited', max_depth => 200)`))
     await fill(warm, named, 0, seen, seen)
     await warm.query(named('vacuum analyze dueq.messages'))
     await warm.query(named('vacuum analyze dueq.dead_letters'))

@@ -48,4 +48,16 @@ export const models = [
       ['SETTLES_WHAT_IS_NOT_LEASED', ['ALONE'], 'fenced'],
     ],
   },
+  {
+    name: 'throttle',
+    about: 'notifications held back by a client',
+    runs: [[]],
+    mutations: [
+      ['DROPS_THE_LAST_NOTIFICATION', [], 'told'],
+      ['HOLDS_BACK_WHEN_SENT', [], 'told'],
+      ['TAKES_LATE_FOR_HELD', [], 'told'],
+      ['FORGETS_WHEN_WAKE_FAILS', [], 'told'],
+      ['LETS_A_FAILED_STATEMENT_SPEAK', [], 'told'],
+    ],
+  },
 ]

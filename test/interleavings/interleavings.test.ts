@@ -42,26 +42,26 @@ afterAll(async () => {
 })
 
 const titles = [
-  ['6', 'a transaction enqueues while a consumer falls asleep'],
-  ['6', 'a transaction with an old snapshot enqueues while a consumer falls asleep'],
-  ['6', 'an enqueue is held up before its insert while a consumer falls asleep'],
-  ['6', 'two consumers fall asleep beside a transaction that enqueues'],
-  ['3', 'two claims of the same messages, one of which is rolled back'],
-  ['3', 'two claims of the same messages'],
-  ['3', 'a late ack in a transaction, the lapse, and the next claim with its ack'],
-  ['3', 'a late ack that rides in a look, the lapse, and the next claim with its ack'],
-  ['3', 'a nack, a late ack of the same attempt, and the next claim'],
-  ['5', 'an extension, the lapse, and the next claim with its ack'],
-] as const
+  'promise 6: a transaction enqueues while a consumer falls asleep',
+  'promise 6: a transaction with an old snapshot enqueues while a consumer falls asleep',
+  'promise 6: an enqueue is held up before its insert while a consumer falls asleep',
+  'promise 6: two consumers fall asleep beside a transaction that enqueues',
+  'promise 3: two claims of the same messages, one of which is rolled back',
+  'promise 3: two claims of the same messages',
+  'promise 3: a late ack in a transaction, the lapse, and the next claim with its ack',
+  'promise 3: a late ack that rides in a look, the lapse, and the next claim with its ack',
+  'promise 3: a nack, a late ack of the same attempt, and the next claim',
+  'promise 5: an extension, the lapse, and the next claim with its ack',
+]
 
 const playTitled = async (title: string) => {
-  const scene = all.find((found) => found.title === title)!
+  const scene = all.find((found) => title.endsWith(`: ${found.title}`) || found.title === title)!
   const outcome = await playAll(scene, sessions, observer)
   total += outcome.count
   return outcome
 }
 
-it.each(titles)('promise %s holds in all interleavings: %s', async (_, title) => {
+it.each(titles)('%s, in all interleavings', async (title) => {
   const { broken, count, waited } = await playTitled(title)
   console.log(`${title}: ${count} interleavings, in ${waited} somebody waited for a lock`)
   expect(broken).toBeUndefined()

@@ -182,7 +182,7 @@ inline claimFirst() {
 #define endsMemory(l) (toldFrom[l] != NEVER)
 #endif
 
-/* migrations/0004, poll: it is one statement, and what it does to the hint depends on what it sees. */
+/* 30_consume.sql, poll: it is one statement, and what it does to the hint depends on what it sees. */
 inline execute(l, h) {
   isWhole = !h.isThere || now >= h.wholeAt + WHOLE_EVERY;
   isWide = isWhole || now >= h.wideAt;

@@ -11,7 +11,7 @@
  *   bounded    -DLOST, any notification may be lost: claimed within a poll interval
  *
  * Time is relative, and a producer begins again when its message is handled: behaviours never end, states do.
- * A poll is the steps of migrations/0004 that others can come between. Consumers look at everything: hint.pml has the hints.
+ * A poll is the steps of 30_consume.sql that others can come between. Consumers look at everything: hint.pml has the hints.
  */
 #include "promise.h"
 

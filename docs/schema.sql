@@ -864,6 +864,8 @@ declare
   v_poll_us bigint;
   v_whole_us bigint;
   v_is_paused boolean;
+  -- Half a poll interval less than producers obey. A look that is held up between its clock and its commit would else renew what
+  -- ran out meanwhile, and not wait for those who wrote in between and told nobody.
   v_sleepers_until timestamptz;
   v_lease_ends_at timestamptz;
   v_consumer text;
@@ -900,7 +902,7 @@ declare
 begin
   select q.id, q.priorities, q.max_attempts, q.poll_interval, date_part('epoch', q.poll_interval) * 1000000,
          date_part('epoch', greatest(least(q.poll_interval, sleep), interval '0')) * 1000000, q.paused_at is not null,
-         q.sleepers_until, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
+         q.sleepers_until - q.poll_interval / 2, v_now + q.lease, coalesce(consumer, 'pid ' || pg_backend_pid()),
          case when isfinite(woken_from) then greatest(least(date_part('epoch', woken_from) * 1000000 - 50000, 4e18), 0) end -- 0: before 1970
     into v_queue_id, v_priorities, v_max_attempts, v_poll_interval, v_poll_us, v_whole_us, v_is_paused,
          v_sleepers_until, v_lease_ends_at, v_consumer, v_woken_us
@@ -1150,7 +1152,7 @@ begin
     v_hint[7] := 0; -- told of something, or due for a search, and not searched: the next look does
   end if;
 
-  if listening and (not v_is_settled or not v_is_full and v_sleepers_until < v_now + 2 * v_poll_interval) then
+  if listening and (not v_is_settled or not v_is_full and v_sleepers_until < v_now + 1.5 * v_poll_interval) then
     if v_hint[11] > 1 then
       v_hint[12] := least(greatest(2 * v_hint[12], 10000), v_poll_us);
       v_next := least(v_next, v_now + make_interval(secs => v_hint[12] / 1e6::double precision));
@@ -1160,9 +1162,9 @@ begin
     end if;
     -- Before every sleep, also after a claim: who is told of one message after the other may have no look that finds none.
     if (v_left = max or not v_is_full and v_sleepers_until > v_now)
-       and coalesce(v_sleepers_until < v_now + 2 * v_poll_interval, true) then
+       and coalesce(v_sleepers_until < v_now + 1.5 * v_poll_interval, true) then
       if _announce(v_queue_id, v_now + 4 * v_poll_interval) then
-        v_hint[10] := date_part('epoch', v_now + 4 * v_poll_interval) * 1000000;
+        v_hint[10] := date_part('epoch', v_now + 3.5 * v_poll_interval) * 1000000;
       else
         v_next := least(case when v_hint[11] = 0 then v_known else v_next end, v_now + interval '50 milliseconds');
       end if;

@@ -36,5 +36,6 @@ export type FaultContext = {
   readonly isEmbedded: boolean
   /** Why no proxy can stand between a process and the server, if so. */
   readonly unproxied: string | undefined
-  readonly hasPooler: boolean
+  /** Why no pooler can, if so. */
+  readonly unpooled: string | undefined
 }

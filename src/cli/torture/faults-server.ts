@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FaultKind } from './fault.js'
 import { endSessions, holdSnapshot, nextTransaction } from './sql.js'
+import { withPlainTls } from './transaction.js'
 
 const againMs = 300
 
@@ -41,7 +42,7 @@ export const serverFaults: readonly FaultKind[] = [
     begin: async ({ url, query }) => {
       const { Client } = (await import('pg')).default
       const client = new Client({
-        connectionString: url,
+        connectionString: withPlainTls(url),
         application_name: 'dueq torture',
         connectionTimeoutMillis: 3000,
       })
@@ -62,7 +63,7 @@ export const serverFaults: readonly FaultKind[] = [
     whom: 'any',
     lastsMs: [3000, 5000],
     effect: 'messages through it',
-    missing: ({ unproxied, hasPooler }) => (hasPooler ? unproxied : 'no PgBouncer on PATH or in /usr/sbin'),
+    missing: ({ unproxied, unpooled }) => unproxied ?? unpooled,
     begin: async (stage, slot) => {
       const pooler = await stage.pooler()
       await slot.kill()

@@ -3,6 +3,7 @@
  */
 import { DueqError } from '../../errors.js'
 import { closest } from '../../options.js'
+import { findPgBouncer } from '../pgbouncer.js'
 import type { FaultContext, FaultKind } from './fault.js'
 import { networkFaults } from './faults-network.js'
 import { processFaults } from './faults-process.js'
@@ -46,5 +47,12 @@ export function whyUnproxied(url: string): string | undefined {
   if (hostname === '' || searchParams.has('host')) return 'the URL names a socket, or its host by a parameter'
   const mode = searchParams.get('sslmode') ?? searchParams.get('ssl')
   if (mode === 'verify-full' || mode === 'verify-ca') return `sslmode=${mode} would not trust a proxy`
+  return undefined
+}
+
+/** Why no PgBouncer can stand before the server of this URL, if so. */
+export function whyUnpooled(url: string): string | undefined {
+  if (findPgBouncer() === undefined) return 'no PgBouncer on PATH or in /usr/sbin'
+  if (/[?&]ssl(mode)?=(?!disable)/.test(url)) return 'the URL asks for TLS, which the pooler of the run does not speak'
   return undefined
 }

@@ -12,8 +12,10 @@ import { createRandom } from './random.js'
 import { openTransactions } from './transaction.js'
 
 const tickMs = 20
-/** Calls under way at most: what a network that hangs keeps from being answered is not to pile up. */
-const mostUnderWay = 300
+/** Calls under way at most: where the database is slow or silent they are not to pile up until all of them are too late. */
+const mostUnderWay = 40
+/** After a call that failed at once, because the server is down. */
+const restMs = 100
 /** How often an enqueue of unknown outcome is repeated with its dedup key. */
 const mostRepeats = 4
 
@@ -27,6 +29,7 @@ async function produce(member: Member): Promise<() => Promise<void>> {
   const queue = dueq.queue<Load>(order.queue)
   const transactions = await openTransactions(order.url)
   let drawnCount = 0
+  let restUntil = 0
 
   const draw = (): DrawnMessage => drawMessage(random, `${order.name}/${process.pid}/${drawnCount++}`)
   const intent = ({ payload, delayMs }: DrawnMessage, dedupKey?: string): EnqueuedRecord => ({
@@ -48,6 +51,7 @@ async function produce(member: Member): Promise<() => Promise<void>> {
   }
   /** Leaves open what nobody knows. */
   const settleError = (error: unknown, records: readonly EnqueuedRecord[]): void => {
+    restUntil = performance.now() + restMs
     if (isUnknown(error)) counts.unknown += records.length
     else journal.writeAll(records.map((record) => failed(record)))
   }
@@ -131,7 +135,7 @@ async function produce(member: Member): Promise<() => Promise<void>> {
     // What was not enqueued while the process was stopped, or nothing was answered, is not made up for.
     owed = Math.min(owed + ((now - last) * order.rate) / 1000, order.rate / 5 + 40)
     last = now
-    while (owed > 0 && underWay.size < mostUnderWay) owed -= some()
+    while (owed > 0 && now >= restUntil && underWay.size < mostUnderWay) owed -= some()
     counts.held = underWay.size
   }, tickMs)
 

@@ -14,12 +14,12 @@ import type { Query } from '../../driver.js'
 import { type Statements, statements as statementsOf } from '../../statements.js'
 import { isEmpty } from '../demo-run.js'
 import { openJournal } from '../journal.js'
-import { findPgBouncer, type PgBouncer, startPgBouncer } from '../pgbouncer.js'
+import { type PgBouncer, startPgBouncer } from '../pgbouncer.js'
 import { type Account, accountFor } from './account.js'
 import { readDatabaseClock } from './clock.js'
 import { type Director, direct, type FaultTally } from './director.js'
 import type { FaultKind } from './fault.js'
-import { availableFaults, type ChosenFaults, whyUnproxied } from './faults.js'
+import { availableFaults, type ChosenFaults, whyUnpooled, whyUnproxied } from './faults.js'
 import type { MemberCounts } from './member.js'
 import { openTorturePlace, type TorturePlace, type TortureTarget } from './place.js'
 import { openSlot, type Slot } from './slots.js'
@@ -125,7 +125,7 @@ async function torture(
   await database.statements.createQueue(pool.query, queue, settings)
 
   const unproxied = whyUnproxied(place.url) ?? whyUnproxied(options.listenUrl ?? place.url)
-  const context = { isEmbedded: embedded !== undefined, unproxied, hasPooler: findPgBouncer() !== undefined }
+  const context = { isEmbedded: embedded !== undefined, unproxied, unpooled: whyUnpooled(place.url) }
   const { kinds, missing } = availableFaults(options.faults, context)
   const failures: string[] = []
   const slots = await openSlots(options, at, {
@@ -138,11 +138,18 @@ async function torture(
 
   let pooler: Promise<PgBouncer> | undefined
   closing.push(async () => (await pooler)?.stop())
+  const startPooler = (): Promise<PgBouncer> => {
+    pooler ??= startPgBouncer(place.url).catch((error: unknown) => {
+      pooler = undefined // the server may have been down: the fault tries again
+      throw error
+    })
+    return pooler
+  }
   const journal = openJournal(join(directory, 'faults.ndjson'))
   closing.push(async () => journal.close())
   const stage = {
     ...{ url: place.url, query: pool.query, embedded, leaseMs },
-    pooler: () => (pooler ??= startPgBouncer(place.url)),
+    pooler: startPooler,
   }
   const director = direct({ seed, forMs, kinds, slots, stage, clock, journal })
   const startedAt = performance.now()

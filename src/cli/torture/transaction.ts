@@ -65,10 +65,8 @@ export async function openTransactions(url: string): Promise<Transactions> {
   }
 }
 
-// --- internal ---
-
 /** `pg` reads `sslmode=require` as a check of certificates; this makes it what libpq and postgres.js make of it. */
-function withPlainTls(url: string): string {
+export function withPlainTls(url: string): string {
   const parsed = new URL(url)
   if (parsed.searchParams.has('sslmode')) parsed.searchParams.set('uselibpqcompat', 'true')
   return parsed.href

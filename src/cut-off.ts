@@ -17,7 +17,7 @@ export function sockets(open: Open = opening()): Open {
   let isEnded = false
   const end = (): void => {
     isEnded = true
-    for (const socket of live) socket.destroy()
+    for (const socket of live) destroy(socket)
   }
   const make: Open = async (options) => {
     const socket = await open(options)
@@ -40,6 +40,17 @@ export async function cutOff(sql: Sql): Promise<void> {
 // --- internal ---
 
 const ends = new WeakMap<Open, () => void>()
+
+/**
+ * Under TLS the driver has taken its listeners from the socket and writes to a TLS socket above it, which closes when this one has.
+ * What that had still to write fails in between, and its error comes after its 'close', when the driver listens no more:
+ * an uncaught exception, of the application. So the upper one hears first, and closes with nothing left to write.
+ */
+function destroy(socket: Socket): void {
+  const isBelowTls = socket.listenerCount('drain') === 0
+  if (isBelowTls) socket.emit('close', false)
+  socket.destroy()
+}
 
 /** The least time between two rounds over the hosts, in ms. */
 const roundMs = 250

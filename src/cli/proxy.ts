@@ -39,7 +39,7 @@ export type TcpProxy = {
 export type ProxyCounts = {
   /** Connections accepted. */
   connections: number
-  /** Bytes that came in while their way was frozen. */
+  /** Bytes that were held back, or lost with their connection, where their way was frozen; counted at the end of that. */
   heldBytes: number
   /** Packets that were delayed. */
   slowed: number
@@ -110,7 +110,13 @@ export async function startProxy(target: string): Promise<TcpProxy> {
 // --- internal ---
 
 /** One way of a connection. */
-type Lane = { latencyMs: number; hold(): void; release(): void }
+type Lane = {
+  latencyMs: number
+  hold(): void
+  /** Adds what is held to the counts. */
+  count(): void
+  release(): void
+}
 
 type Rule = { readonly which: Which; readonly act: (lane: Lane) => void; readonly isFreeze: boolean }
 
@@ -133,6 +139,7 @@ function createLink(near: Socket, far: Socket, counts: ProxyCounts, onNamed: (li
   let application: string | undefined
   let hasVanished = false
   const close = (): void => {
+    if (!near.destroyed && !far.destroyed) for (const lane of [link.toServer, link.toClient]) lane.count()
     near.destroy()
     far.destroy()
   }
@@ -160,13 +167,9 @@ function createLink(near: Socket, far: Socket, counts: ProxyCounts, onNamed: (li
   return link
 }
 
-/** Packets that a frozen way takes in. */
-const mostHeld = 100
-
 function createLane(from: Socket, to: Socket, counts: ProxyCounts): Lane {
   const held: Buffer[] = []
   let isHeld = false
-  let heldCount = 0
   // What was delayed is still on its way when the network is fast again: nothing may pass it.
   const delayed: Buffer[] = []
   let lastDueAt = 0
@@ -178,20 +181,20 @@ function createLane(from: Socket, to: Socket, counts: ProxyCounts): Lane {
     lastDueAt = Math.max(now + lane.latencyMs, lastDueAt)
     setTimeout(() => to.write(delayed.shift()!), lastDueAt - now)
   }
-  from.on('data', (chunk: Buffer) => {
-    if (!isHeld) return pass(chunk)
-    counts.heldBytes += chunk.length
-    held.push(chunk)
-    if (++heldCount >= mostHeld) from.pause() // as full buffers on the way do
-  })
+  from.on('data', (chunk: Buffer) => (isHeld ? held.push(chunk) : pass(chunk)))
   const lane: Lane = {
     latencyMs: 0,
+    // Not read, so that a goodbye is not heard either.
     hold() {
       isHeld = true
+      from.pause()
+    },
+    count() {
+      if (isHeld) counts.heldBytes += held.reduce((sum, { length }) => sum + length, from.readableLength)
     },
     release() {
+      lane.count()
       isHeld = false
-      heldCount = 0
       for (const chunk of held.splice(0)) pass(chunk)
       from.resume()
     },

@@ -20,12 +20,12 @@ type Numbers = Pick<Message, 'id' | 'attempt'>
 type How = SettlingRecord['how']
 type Held = [query: Query, id: string, attempt: number]
 
-const concurrency = 24
+const concurrency = 40
 /** How often, how many at once and in all, and for how long a lease is taken by hand. */
 const byHandEveryMs = 200
 const byHandMost = 4
 const byHandInHand = 16
-const longWorkMs = 800
+const longWorkMs = 400
 const byHandLeaseMs = 1000
 
 await runMember(consume, (event, { journal, clock }) => {
@@ -104,7 +104,7 @@ async function handle(message: Message<Load>, member: Member, transactions: Tran
   }
 
   // Some that come again are held for long: whoever settles late then meets a holder, and not a message that is gone.
-  await delay(attempt > 1 && Number(id) % 4 === 0 ? longWorkMs : payload.workMs)
+  await delay(attempt > 1 && Number(id) % 8 === 0 ? longWorkMs : payload.workMs)
   const act = attempt === 1 ? payload.act : attempt % 2 ? 'return' : 'acks'
   if (act === 'acks') return settle('acked', () => message.ack(), true)
   if (act === 'nack') return settle('retried', () => message.nack('as told', { delay: payload.workMs * 10 }))

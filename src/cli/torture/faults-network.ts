@@ -60,10 +60,9 @@ export const networkFaults: readonly FaultKind[] = [
       const before = ear!.counts.heldBytes
       ear!.freeze({ way: 'toClient' })
       return async () => {
-        const lost = ear!.counts.heldBytes - before
         ear!.cut()
         ear!.thaw()
-        return lost
+        return ear!.counts.heldBytes - before
       }
     },
   },
@@ -83,9 +82,8 @@ function blackHole(name: string, says: string, which: Which): FaultKind {
       const before = road!.counts.heldBytes
       for (const way of [road!, ear!]) way.freeze(which)
       return async () => {
-        const held = road!.counts.heldBytes - before
         for (const way of [road!, ear!]) way.thaw()
-        return held
+        return road!.counts.heldBytes - before
       }
     },
   }

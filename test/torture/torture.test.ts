@@ -39,7 +39,7 @@ describe('dueq torture', () => {
     expect(summary.messages.delivered).toBeGreaterThan(300)
     expect(summary.duplicates.count).toBe(summary.duplicates.explained)
     expect(summary.duplicates.lapsed).toBeGreaterThan(0)
-    expect(summary.faults.filter(({ count }) => count > 0).length).toBeGreaterThan(10)
+    expect(summary.faults.filter(({ count }) => count > 0).length).toBeGreaterThan(8)
     // A server that is not of the run is not killed.
     expect(summary.notAvailable.map(({ name }) => name)).toContain('kill server')
     expect(await leftBehind()).toEqual([])

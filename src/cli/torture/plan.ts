@@ -32,13 +32,14 @@ export type PlanOptions = {
   readonly consumers: readonly string[]
 }
 
-/** So often comes each kind: twice a minute, and once in a shorter run. */
+/** So often comes each kind: twice a minute, and once in a shorter run if there is room. */
 const everyMs = 30_000
 /** Before the first fault, so that it meets a load, and after the last, so that its end is in the run. */
 const leadMs = 500
 /** What a process is left alone after a fault. */
 const restMs = 600
-const draws = 200
+/** So often a place for a fault is looked for. In a run of a few seconds there may be none: then it does not come. */
+const draws = 300
 
 /** Draws a schedule, in the order of its beginnings. */
 export function planFaults({ seed, forMs, kinds, producers, consumers }: PlanOptions): readonly PlannedFault[] {
@@ -55,7 +56,7 @@ export function planFaults({ seed, forMs, kinds, producers, consumers }: PlanOpt
         const lasts = Math.round(Math.min(random.between(...lastsMs), Math.max(span / 2, 200)))
         const atMs = Math.round(from + random.next() * Math.max(0, span - lasts))
         const fault = { kind: name, atMs, lastsMs: lasts, whom: random.pick(targets[whom]) }
-        if (draw < draws - 1 && planned.some((other) => isInTheWay(other, fault))) continue
+        if (planned.some((other) => isInTheWay(other, fault))) continue
         planned.push(fault)
         break
       }

@@ -13,7 +13,7 @@ function losing(from: number, error: object): { readonly query: QueryFunction; r
   let count = 0
   const query: QueryFunction = async (text, params) => {
     const rows = await test.sql.unsafe(text, params as never[]).values()
-    if (/enqueue(_many)?\(/.test(text) && ++count >= from) throw Object.assign(new Error('lost'), error)
+    if (/enqueue(_many(_plain)?)?\(/.test(text) && ++count >= from) throw Object.assign(new Error('lost'), error)
     return rows
   }
   return { query, sentCount: () => count }

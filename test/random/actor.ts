@@ -87,8 +87,7 @@ export function createActor({
       at: new Date(message.leaseEndsAt.getTime() - leaseMs).toISOString(),
       dueAt: message.dueAt.toISOString(),
       leaseEndsAt: message.leaseEndsAt.toISOString(),
-      latenessMs: message.latenessMs,
-      ref: payload.ref,
+      latenessMs: message.latenessMs, // no ref: one that was redriven is another message with the payload of the first
     })
     if (payload.workMs > 0) await delay(payload.workMs)
     const does = attempt > 1 ? 'return' : payload.does

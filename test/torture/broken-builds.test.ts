@@ -73,30 +73,22 @@ it.each(breaks)(
   async ({ rules, by }) => {
     await using schema = await freshSchema()
     await by(schema)
-    const load = [
-      '--for',
-      '4s',
-      '--rate',
-      '400',
-      '--producers',
-      '1',
-      '--consumers',
-      '2',
-      '--drain',
-      '3s',
-      '--seed',
-      '1',
-    ]
-    const options = ['torture', ...load, '--faults', 'none', '--schema', schema.schema, '--url', schema.url, '--json']
-    const { code, stdout, stderr } = await dueqOn(schema)(...options)
-    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
-    const summary = JSON.parse(stdout) as TortureSummary
-    const found = Object.entries(summary.rules).filter(([, count]) => count > 0)
-    expect(found.map(([name]) => name)).toEqual(expect.arrayContaining([...rules]))
-    expect(summary.stories.length).toBeGreaterThan(0)
-    await rm(summary.journals, { recursive: true }) // kept where something was found
+    const load = ['--for', '3s', '--rate', '400', '--producers', '1', '--consumers', '2', '--drain', '3s']
+    const found = new Set<string>()
+    // What is a race may not happen on a machine that is busy with others: then it may the next time.
+    for (let seed = 1; seed <= 3 && !rules.every((rule) => found.has(rule)); seed++) {
+      const options = [...load, '--seed', `${seed}`, '--faults', 'none', '--schema', schema.schema, '--url', schema.url]
+      const { stdout, stderr, code } = await dueqOn(schema)('torture', ...options, '--json')
+      expect(stderr).toBe('')
+      const summary = JSON.parse(stdout) as TortureSummary
+      expect({ code, isOk: summary.ok }).toEqual({ code: summary.ok ? 0 : 1, isOk: summary.ok })
+      for (const [rule, count] of Object.entries(summary.rules)) if (count > 0) found.add(rule)
+      expect(summary.ok || summary.stories.length + summary.messages.left > 0).toBe(true)
+      await rm(summary.journals, { recursive: true, force: true }) // kept where something was found
+    }
+    expect([...found]).toEqual(expect.arrayContaining([...rules]))
   },
-  90_000,
+  120_000,
 )
 
 /** Replaces a piece of a function, which must be there. */

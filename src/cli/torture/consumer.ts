@@ -26,6 +26,9 @@ const byHandEveryMs = 200
 const byHandMost = 4
 const byHandInHand = 16
 const longWorkMs = 400
+
+/** Some that come again are held for long: whoever settles late then meets a holder, and not a message that is gone. */
+const isHeldLong = (id: string): boolean => Number(id) % 4 === 0
 const byHandLeaseMs = 1000
 
 await runMember(consume, (event, { journal, clock }) => {
@@ -103,8 +106,7 @@ async function handle(message: Message<Load>, member: Member, transactions: Tran
     throw new Error(what)
   }
 
-  // Some that come again are held for long: whoever settles late then meets a holder, and not a message that is gone.
-  await delay(attempt > 1 && Number(id) % 8 === 0 ? longWorkMs : payload.workMs)
+  await delay(attempt > 1 && isHeldLong(id) ? longWorkMs : payload.workMs)
   const act = attempt === 1 ? payload.act : attempt % 2 ? 'return' : 'acks'
   if (act === 'acks') return settle('acked', () => message.ack(), true)
   if (act === 'nack') return settle('retried', () => message.nack('as told', { delay: payload.workMs * 10 }))
@@ -158,7 +160,8 @@ function holdByHand(member: Member): () => Promise<void> {
   } satisfies Readonly<Record<string, (...held: Held) => Promise<SettledRecord['how']>>>
   const settle = async ({ id, attempt }: Numbers): Promise<void> => {
     const how = random.weighted({ acked: 6, retried: 2, released: 2 })
-    await delay(random.next() < 0.5 ? 10 : byHandLeaseMs * (0.9 + random.next()))
+    const lateMs = isHeldLong(id) ? longWorkMs / 2 : byHandLeaseMs * (random.next() - 0.1)
+    await delay(random.next() < 0.5 ? 10 : byHandLeaseMs + lateMs)
     journal.write({ type: 'settling', id, attempt, how, at: clock.notBefore() })
     const done = await byHand[how](pool.query, id, attempt)
     if (done === 'refused') counts.refused++

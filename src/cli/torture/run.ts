@@ -172,6 +172,9 @@ async function torture(
   const drained = performance.now() - startedAt - loadMs
   await Promise.all(isOf('consumer').map((slot) => slot.stop(stopMs)))
   const { spans } = director
+  // Without them everything would look like a phantom.
+  if (!existsSync(join(directory, 'faults.ndjson')))
+    throw new Error(`The journals in ${directory} were removed while the run went on: it cannot be judged.`)
   // A process that was killed before it could open its journal has done nothing.
   const journals = slots.flatMap(({ journals }) => journals).filter(existsSync)
   const account = await accountFor(journals, queue, database, { spans, pollMs })

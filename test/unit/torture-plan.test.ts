@@ -35,6 +35,21 @@ describe('the schedule of faults', () => {
       )
     }
   })
+  it('kills none of those that are spared, who suffer everything else', () => {
+    const spared = ['producer 1', 'consumer 1', 'consumer 2', 'consumer 3']
+    const plan = planFaults({ ...options, forMs: 600_000, spared })
+    const deadly = faultKinds.filter(({ isDeadly }) => isDeadly).map(({ name }) => name)
+    expect(deadly).toEqual(['kill consumer', 'kill producer', 'pooler'])
+    const killed = plan.filter(({ kind }) => deadly.includes(kind)).map(({ whom }) => whom)
+    expect(new Set(killed)).toEqual(new Set(['producer 2']))
+    expect(new Set(plan.map(({ whom }) => whom))).toContain('consumer 1')
+  })
+  it('has a kind as seldom as it says', () => {
+    const kinds = faultKinds.map((kind) => (kind.name === 'kill server' ? { ...kind, everyMs: 150_000 } : kind))
+    const plan = planFaults({ ...options, kinds, forMs: 600_000 })
+    expect(plan.filter(({ kind }) => kind === 'kill server')).toHaveLength(4)
+    expect(plan.filter(({ kind }) => kind === 'stop')).toHaveLength(20)
+  })
   it('fits a short run, each kind once', () => {
     const plan = planFaults({ ...options, forMs: 15_000 })
     expect(plan).toHaveLength(faultKinds.length)

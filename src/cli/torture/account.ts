@@ -36,7 +36,16 @@ export async function accountFor(
   journals: readonly string[],
   queue: string,
   database: { readonly query: Query; readonly statements: Statements },
-  { spans, pollMs }: { readonly spans: readonly FaultSpan[]; readonly pollMs: number },
+  {
+    spans,
+    pollMs,
+    heard,
+  }: {
+    readonly spans: readonly FaultSpan[]
+    readonly pollMs: number
+    /** Is shown every record. */
+    readonly heard?: ((record: JournalRecord) => void) | undefined
+  },
 ): Promise<Account> {
   const { query, statements } = database
   const live = new Set((await statements.peek(query, queue, all)).map(({ id }) => id))
@@ -45,6 +54,7 @@ export async function accountFor(
   const firsts: ClaimedRecord[] = []
   const listening = async function* (): AsyncGenerator<JournalRecord, void, undefined> {
     for await (const record of readJournals(journals)) {
+      heard?.(record)
       if (record.type === 'claimed' && record.attempt === 1) firsts.push(record)
       else if (record.type === 'enqueued' && record.outcome === 'committed' && record.at && record.id)
         answeredAt.set(record.id, parseInstant(record.at))

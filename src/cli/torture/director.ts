@@ -63,8 +63,12 @@ export function direct(options: {
   const active = new Set<string>()
   const over = new AbortController()
   setMaxListeners(0, over.signal) // every fault of the schedule waits for it
-  const names = (role: Slot['role']) => slots.filter((slot) => slot.role === role).map(({ name }) => name)
-  const schedule = planFaults({ seed, forMs, kinds, producers: names('producer'), consumers: names('consumer') })
+  const names = (of: (slot: Slot) => boolean) => slots.filter(of).map(({ name }) => name)
+  const schedule = planFaults({
+    ...{ seed, forMs, kinds, spared: names(({ isSpared }) => isSpared) },
+    producers: names(({ role }) => role === 'producer'),
+    consumers: names(({ role }) => role === 'consumer'),
+  })
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: over.signal }).catch(() => {})
 
   const begin = async (kind: FaultKind, slot: Slot): Promise<(() => Promise<number>) | undefined> => {

@@ -62,6 +62,7 @@ export const serverFaults: readonly FaultKind[] = [
     says: 'a process works through PgBouncer in transaction mode for a while; it is killed before and after',
     whom: 'any',
     lastsMs: [3000, 5000],
+    isDeadly: true,
     effect: 'messages through it',
     missing: ({ unproxied, unpooled }) => unproxied ?? unpooled,
     begin: async (stage, slot) => {

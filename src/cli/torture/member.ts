@@ -31,6 +31,8 @@ export type MemberOrder = {
   readonly leaseMs: number
   /** Of a producer: messages per second. */
   readonly rate: number
+  /** Whether it is to live as long as the run: nothing kills it, nor does it by itself. */
+  readonly isSpared: boolean
   /** The journal to write, in a directory that is of this run only. */
   readonly journal: string
 }

@@ -24,6 +24,7 @@ import type { MemberCounts } from './member.js'
 import { openTorturePlace, type TorturePlace, type TortureTarget } from './place.js'
 import { openSlot, type Slot } from './slots.js'
 import { openControl } from './sql.js'
+import type { TortureWatch, WatchedRun } from './watch.js'
 
 export type TortureOptions = {
   readonly target: TortureTarget
@@ -44,6 +45,10 @@ export type TortureOptions = {
   /** Stops the run early; it is judged all the same. */
   readonly signal: AbortSignal
   readonly view: TortureView
+  /** Whether the first process of each role is never killed, so that it shows what one is like that is old. @default no */
+  readonly isFirstSpared?: boolean
+  /** Measures the run while it is under load. */
+  readonly watch?: (run: WatchedRun) => TortureWatch
 }
 
 /** Who watches. */
@@ -152,6 +157,8 @@ async function torture(
     pooler: startPooler,
   }
   const director = direct({ seed, forMs, kinds, slots, stage, clock, journal })
+  const watch = options.watch?.({ ...at, slots, director })
+  if (watch) closing.push(() => watch.end())
   const startedAt = performance.now()
   const isOver = (): boolean => {
     const enough = messages !== undefined && sumOf(slots).enqueued >= messages
@@ -164,6 +171,7 @@ async function torture(
     await delay(100)
   }
   const loadMs = performance.now() - startedAt
+  await watch?.end()
   view.note('the faults end, the queue is to become empty …')
   await director.end()
   const isOf = (role: Slot['role']) => slots.filter((slot) => slot.role === role)
@@ -177,7 +185,7 @@ async function torture(
     throw new Error(`The journals in ${directory} were removed while the run went on: it cannot be judged.`)
   // A process that was killed before it could open its journal has done nothing.
   const journals = slots.flatMap(({ journals }) => journals).filter(existsSync)
-  const account = await accountFor(journals, queue, database, { spans, pollMs })
+  const account = await accountFor(journals, queue, database, { spans, pollMs, heard: watch?.heard })
   return {
     ...account,
     ...{ description: at.description, loadMs, drainMs: drained, isInterrupted: signal.aborted },
@@ -189,7 +197,7 @@ async function torture(
 }
 
 async function openSlots(
-  { producers, consumers, rate, listenUrl, seed }: TortureOptions,
+  { producers, consumers, rate, listenUrl, seed, isFirstSpared = false }: TortureOptions,
   { place, queue, run, server }: TorturePlace,
   more: { readonly directory: string; readonly isProxied: boolean; readonly fail: (error: Error) => void },
 ): Promise<Slot[]> {
@@ -200,6 +208,7 @@ async function openSlots(
     all.map(({ role, number }, index) =>
       openSlot({
         ...{ role, place, queue, leaseMs, rate: rate / producers, prepare: !server.isPooled, ...more },
+        isSpared: isFirstSpared && number === 1,
         name: `${role} ${number}`,
         application: `${run}.${role}${number}`,
         listenUrl: listenUrl ?? place.url,

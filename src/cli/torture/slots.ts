@@ -16,7 +16,10 @@ import { fileURLToPath } from 'node:url'
 import { startProxy, type TcpProxy } from '../proxy.js'
 import type { MemberCommand, MemberCounts, MemberOrder, MemberReport } from './member.js'
 
-export type SlotOptions = Pick<MemberOrder, 'place' | 'queue' | 'leaseMs' | 'rate' | 'seed' | 'prepare'> & {
+export type SlotOptions = Pick<
+  MemberOrder,
+  'place' | 'queue' | 'leaseMs' | 'rate' | 'seed' | 'prepare' | 'isSpared'
+> & {
   readonly name: string
   readonly role: 'producer' | 'consumer'
   readonly listenUrl: string
@@ -28,7 +31,7 @@ export type SlotOptions = Pick<MemberOrder, 'place' | 'queue' | 'leaseMs' | 'rat
   readonly fail: (error: Error) => void
 }
 
-export type Slot = Pick<SlotOptions, 'name' | 'role' | 'application'> & {
+export type Slot = Pick<SlotOptions, 'name' | 'role' | 'application' | 'isSpared'> & {
   /** The way of the statements, and that of LISTEN. */
   readonly road: TcpProxy | undefined
   readonly ear: TcpProxy | undefined
@@ -61,7 +64,7 @@ const startMs = 60_000
 const restartMs = 300
 
 export async function openSlot(options: SlotOptions): Promise<Slot> {
-  const { name, role, application, directory, fail } = options
+  const { name, role, application, isSpared, directory, fail } = options
   const named = (url: string): string => {
     const parsed = new URL(url)
     parsed.searchParams.set('application_name', application)
@@ -90,7 +93,7 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
     if (child || isClosed) return
     const journal = join(directory, `${name.replace(' ', '-')}.${journals.length + 1}.ndjson`)
     const order: MemberOrder = {
-      ...{ place: options.place, queue: options.queue, leaseMs: options.leaseMs, rate: options.rate },
+      ...{ place: options.place, queue: options.queue, leaseMs: options.leaseMs, rate: options.rate, isSpared },
       ...{ name, journal, seed: options.seed + journals.length, prepare: options.prepare && !isPooled },
       ...{ url: road?.url ?? direct, listenUrl: ear?.url ?? listening },
     }
@@ -139,7 +142,7 @@ export async function openSlot(options: SlotOptions): Promise<Slot> {
     await exited
   }
   return {
-    ...{ name, role, application, road, ear, journals },
+    ...{ name, role, application, isSpared, road, ear, journals },
     get counts() {
       const keys = Object.keys(before) as (keyof MemberCounts)[]
       return Object.fromEntries(keys.map((key) => [key, before[key] + latest[key]])) as MemberCounts

@@ -40,7 +40,7 @@ describe('what is flat', () => {
 
   it.each<[what: string, value: (at: number) => number | null]>([
     ['a leak of 2 MB a minute below the noise', (at) => 100 + at / 30 + 15 * noise(at)],
-    ['a step in the middle of the last two thirds', (at) => (at < 600 ? 100 : 130) + noise(at)],
+    ['a step early in the last third', (at) => (at < 700 ? 100 : 130) + noise(at)],
     ['a leak that is as large as the figure', (at) => at],
     ['a series of gaps', () => null],
     ['what ends in the first third', (at) => (at < 250 ? 100 : null)],

@@ -1,6 +1,7 @@
 // A long run under load and faults, to see what grows: `dueq torture` at a steady rate on a server of its own, with memory,
 // connections, tables and indexes sampled all the while, drawn as one picture and judged: every rule of torture holds, and
-// what should be flat is flat in the last two thirds. Exit code 1 where one of them does not.
+// what should be flat is flat in the last two thirds. Exit code 1 where one of them does not, 130 after Ctrl-C, which ends the
+// run early and judges it.
 // Usage: npm run soak -- [--for 15m] [--rate 1000] [--every 5s] [--producers 2] [--consumers 3] [--seed n]
 //        [--out .tools/soak] [--docs]     --docs also puts the picture and the table into docs/
 //        npm run soak -- --from soak.json       draws and judges a run again
@@ -104,6 +105,7 @@ function report(result) {
   for (const story of result.torture.stories) process.stdout.write(`\n${story}\n`)
   if (!result.torture.ok) process.stdout.write(`journals: ${result.torture.journals}\n`)
   if (!result.torture.ok || judge(result).isFlat === false) process.exitCode = 1
+  else if (result.torture.isInterrupted) process.exitCode = 130
 }
 
 /** The part of docs/soak.md that a run writes is between two comments. */

@@ -3,6 +3,7 @@
 // what should be flat is flat in the last two thirds. Exit code 1 where one of them does not, 130 after Ctrl-C, which ends the
 // run early and judges it.
 // Usage: npm run soak -- [--for 15m] [--rate 1000] [--every 5s] [--producers 2] [--consumers 3] [--seed n]
+//        [--crash-every 5m]     kill -9 of the server; once, at the beginning, where it is not given
 //        [--out .tools/soak] [--docs]     --docs also puts the picture and the table into docs/
 //        npm run soak -- --from soak.json       draws and judges a run again
 import { execFileSync } from 'node:child_process'
@@ -19,8 +20,6 @@ import { judge, withLateness } from './soak/figures.mjs'
 import { pageOf, pictureOf } from './soak/page.mjs'
 import { startSampler } from './soak/sampler.mjs'
 
-/** After a crash the server has forgotten what autovacuum knew, so crashes every 30 s, as in torture, would keep it from its work. */
-const serverKillEveryMs = 150_000
 const tellEveryMs = 30_000
 
 const { values: given } = parseArgs({
@@ -30,6 +29,7 @@ const { values: given } = parseArgs({
     every: { type: 'string', default: '5s' },
     producers: { type: 'string', default: '2' },
     consumers: { type: 'string', default: '3' },
+    'crash-every': { type: 'string' },
     seed: { type: 'string', default: String(randomInt(2_147_483_647)) },
     out: { type: 'string', default: join(import.meta.dirname, '../.tools/soak') },
     docs: { type: 'boolean', default: false },
@@ -40,8 +40,12 @@ const result = given.from ? JSON.parse(readFileSync(given.from, 'utf8')) : await
 report(result)
 
 function optionsOf(given) {
+  const forMs = durationMs('for', given.for, { min: '5s', max: '1d' })
+  const crashEvery = given['crash-every']
   return {
-    forMs: durationMs('for', given.for, { min: '5s', max: '1d' }),
+    forMs,
+    // A crash costs the indexes some pages (docs/soak.md): what is to be flat has to be seen without.
+    crashEveryMs: crashEvery === undefined ? forMs : durationMs('crash-every', crashEvery, { min: '30s', max: '1d' }),
     everyMs: durationMs('every', given.every, { min: '100ms', max: '10m' }),
     rate: wholeNumber('rate', Number(given.rate), 1, 100_000),
     producers: wholeNumber('producers', Number(given.producers), 1, 16),
@@ -71,7 +75,7 @@ async function soak(options) {
     target: { url: undefined, schema: undefined },
     listenUrl: undefined,
     messages: undefined,
-    faults: faultKinds.map((kind) => (kind.name === 'kill server' ? { ...kind, everyMs: serverKillEveryMs } : kind)),
+    faults: faultKinds.map((kind) => (kind.name === 'kill server' ? { ...kind, everyMs: options.crashEveryMs } : kind)),
     journals: undefined,
     drainMs: 120_000,
     signal: interrupted.signal,

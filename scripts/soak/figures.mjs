@@ -48,7 +48,7 @@ export function panelsOf(samples) {
       lines: [
         { label: 'all', of: ofDatabase(({ indexes }) => mb(sum(Object.values(indexes)))), bound: bounds.disk },
         ...indexes.map((name) => ({
-          ...{ label: name.replace(/^.*\.messages_|_idx$/g, ''), hasRow: false },
+          ...{ label: name.replace(/^.*messages_|_idx$/g, ''), hasRow: false },
           of: ofDatabase(({ indexes }) => mb(indexes[name])),
         })),
       ],

@@ -103,8 +103,9 @@ const text = `
     select c.oid, c.relname::text as name from pg_class c
      where c.relnamespace = $1::regnamespace and c.relkind in ('r', 'p')
   ), indexes as (
-    select i.indexrelid::regclass::text as name, pg_relation_size(i.indexrelid) as bytes
-      from pg_index i join tables t on t.oid = i.indrelid where t.name = 'messages'
+    select c.relname::text as name, pg_relation_size(c.oid) as bytes
+      from pg_index i join tables t on t.oid = i.indrelid join pg_class c on c.oid = i.indexrelid
+     where t.name = 'messages'
   ), sessions as (
     select a.application_name as name, count(*)::int as count from pg_stat_activity a
      where a.backend_type = 'client backend' group by a.application_name

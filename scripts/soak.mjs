@@ -56,6 +56,7 @@ function optionsOf(given) {
 
 async function soak(options) {
   const startedAt = new Date().toISOString()
+  const machine = machineHere()
   const interrupted = new AbortController()
   process.once('SIGINT', () => interrupted.abort())
   let sampler
@@ -91,7 +92,13 @@ async function soak(options) {
   const samples = withLateness(sampler.samples, sampler.lateness)
   const kills = outcome.spans.filter(({ kind }) => kind === 'kill server')
   return {
-    ...{ startedAt, options, samples, seconds: outcome.loadMs / 1000, machine: machineOf(server) },
+    ...{
+      startedAt,
+      options,
+      samples,
+      seconds: outcome.loadMs / 1000,
+      machine: { ...machine, postgres: server.version },
+    },
     serverKills: kills.map(({ fromMicros }) => (fromMicros - firstMicros) / 1e6),
     autovacuums: countUp(samples.map(({ database }) => database?.autovacuums ?? null)),
     torture: summarizeTorture(outcome, options),
@@ -131,7 +138,7 @@ function countUp(counts) {
   )
 }
 
-function machineOf(server) {
+function machineHere() {
   let commit = 'unknown'
   try {
     commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
@@ -147,7 +154,6 @@ function machineOf(server) {
     memoryGb,
     system: type(),
     node: process.version,
-    postgres: server.version,
     commit,
   }
 }

@@ -15,7 +15,7 @@ export function pictureOf(result) {
   }))
   const faultCount = torture.faults.reduce((total, { count }) => total + count, 0)
   const title = `${duration(seconds)} at ${options.rate.toLocaleString('en')} messages a second, ${faultCount} faults`
-  const caption = `PostgreSQL ${machine.postgres}, autovacuum as it comes; ${options.producers} producers, ${options.consumers} consumers; the dashed lines are kill -9 of the server`
+  const caption = `PostgreSQL ${machine.postgres}, autovacuum as it comes; ${options.producers} producers, ${options.consumers} consumers; dashed: kill -9 of the server`
   return draw({ title, caption, seconds, marks: serverKills, panels })
 }
 

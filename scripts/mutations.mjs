@@ -94,8 +94,8 @@ const mutations = [
     'claims wait for each other',
     3,
     'migrations/engine/30_consume.sql',
-    'for update skip locked\n        ) c',
-    'for update\n        ) c',
+    'for update skip locked\n          ) c',
+    'for update\n          ) c',
     'test/sql/skip-locked.test.ts',
   ],
   [

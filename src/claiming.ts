@@ -54,8 +54,11 @@ const mostLooks = 2
 /** So many that hang are left behind, in case the next connection answers; all of them may answer at once in the end. */
 const mostOverdue = 2
 
-/** A crowd counts for so long; and so long two looks are under way, until one by itself shows whether there is a crowd. */
+/** A crowd counts for so long. */
 const crowdMs = 500
+
+/** So long two looks are under way, until one by itself shows whether there is a crowd by now. */
+const calmMs = 200
 
 /** Makes the claiming of a consumer. */
 export function createClaiming<Payload>(options: Options<Payload>): Claiming {
@@ -92,8 +95,9 @@ export function createClaiming<Payload>(options: Options<Payload>): Claiming {
     })
     prefetch.claimed(controls.length, payloadChars)
     if (isAlone && looks === 1 && controls.length === max) {
-      aloneAt = performance.now() + crowdMs
-      if (isCrowded) crowdedUntil = aloneAt
+      const now = performance.now()
+      aloneAt = now + calmMs
+      if (isCrowded) crowdedUntil = now + crowdMs
     }
     const isBesideOthers = looks > 1 || handlers.hasLapsed
     handlers.take(controls)

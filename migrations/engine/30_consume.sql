@@ -153,6 +153,9 @@ $$;
 --   wide   twice a second, 1 s before the end of the last wide one, or at what that found ready and locked by somebody else:
 --          for rows that were committed late, and claims that were rolled back,
 --   whole  at the beginning: once in a poll interval, for all that came later still and told nobody.
+-- Where others claim in front, near looks pass over all rows that somebody has touched without writing them anew (xmax), as long
+-- as there are enough others: finding out with SKIP LOCKED that a row is locked takes as long as claiming it. Of those some are
+-- free again, after a claim that was rolled back say; the next wide look has them.
 -- Wide and whole looks wait for twenty times what the last one took, so that they are a twentieth of the work at most. An
 -- instant named by a notification (`woken_from`) begins a look earlier. A hint of another queue, of other levels, of a time
 -- to come or of nonsense is not obeyed, and without one every look is whole.
@@ -213,7 +216,8 @@ declare
   --  6 nothing but what is told is ready         0: not asked yet, 1: all of them are over
   --    before this; 0: not within a poll      12 how long the last pause for them was
   --    interval either                        13 how long the last search took
-  -- and from 14 on, for each level, where a near look and where a wide one begins.
+  --                                           14 until when others count as claiming in front
+  -- and from 15 on, for each level, where a near look and where a wide one begins.
   -- A duration counts for twice the last one and a little more at most: an operation that the server was held up in says nothing
   -- of the next one, and what really grows is known a few looks later.
   -- PL/pgSQL prepares each expression anew in each transaction, for about a microsecond. So there are few of them on the way
@@ -244,7 +248,7 @@ declare
   v_refused text[];
 
   v_priority smallint;
-  v_place integer := 12;
+  v_place integer := 13;
   v_is_deep boolean;
   v_since timestamptz;
   v_ids bigint[];
@@ -253,6 +257,7 @@ declare
   v_stored_bytes bigint := 0;
   v_is_full boolean := false;
   v_is_crowded boolean;
+  v_is_passing boolean;
   v_seen_us bigint;
   v_locked_us bigint;
   v_search_at timestamptz;
@@ -290,10 +295,10 @@ begin
       null;
     end;
   end if;
-  v_is_hinted := coalesce(cardinality(v_hint) = 13 + 2 * cardinality(v_priorities) and v_hint[1] = v_queue_id and v_hint[2] <= v_us
+  v_is_hinted := coalesce(cardinality(v_hint) = 14 + 2 * cardinality(v_priorities) and v_hint[1] = v_queue_id and v_hint[2] <= v_us
                           and 0 <= all (v_hint) and v_us + 1000000000000000 > all (v_hint), false);
   if not v_is_hinted then
-    v_hint := array_fill(0::bigint, array[13 + 2 * cardinality(v_priorities)]);
+    v_hint := array_fill(0::bigint, array[14 + 2 * cardinality(v_priorities)]);
     v_hint[1] := v_queue_id;
     v_hint[9] := v_poll_us + 1000000;
   end if;
@@ -355,17 +360,23 @@ begin
                         else to_timestamp(least(v_hint[v_place], v_us, v_woken_us) / 1e6::double precision) end;
       end if;
 
-      select array_agg(c.id), v_stored_bytes + coalesce(sum(c.load), 0)
-        into v_ids, v_load
-        from (
-          -- The size as stored; more than is claimed unseen for what needs a second look.
-          select m.id, case when m.leased_by is not null or m.lapses > 0 then 4194305 else pg_column_size(m.payload) end as load
-            from messages m
-           where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
-           order by m.ready_at, m.id
-           limit v_left
-           for update skip locked
-        ) c;
+      v_is_passing := not v_is_deep and v_left >= 100 and v_us < v_hint[14];
+      loop
+        select array_agg(c.id), v_stored_bytes + coalesce(sum(c.load), 0)
+          into v_ids, v_load
+          from (
+            -- The size as stored; more than is claimed unseen for what needs a second look.
+            select m.id, case when m.leased_by is not null or m.lapses > 0 then 4194305 else pg_column_size(m.payload) end as load
+              from messages m
+             where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
+               and (not v_is_passing or m.xmax = 0)
+             order by m.ready_at, m.id
+             limit v_left
+             for update skip locked
+          ) c;
+        exit when not v_is_passing or cardinality(v_ids) = v_left;
+        v_is_passing := false;
+      end loop;
 
       if cardinality(v_ids) = v_left and v_left >= 100 then
         select m.id <> v_ids[1] into v_is_crowded
@@ -373,6 +384,9 @@ begin
          where m.queue_id = v_queue_id and m.priority = v_priority and m.ready_at >= v_since and m.ready_at <= v_now
          order by m.ready_at, m.id
          limit 1;
+        if v_is_crowded then
+          v_hint[14] := v_us + 500000;
+        end if;
       end if;
 
       v_seen_us := v_us;

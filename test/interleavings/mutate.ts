@@ -53,7 +53,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a claim does not lock its candidates',
     routine: 'poll',
-    text: 'for update skip locked\n        ) c;',
+    text: 'for update skip locked\n          ) c;',
     becomes: ') c;',
     scene: 'two claims of the same messages',
   },

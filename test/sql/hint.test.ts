@@ -225,6 +225,32 @@ it.each(['rolls back', 'crashes with a lease shorter than the poll interval'])(
   },
 )
 
+/** Looks that have seen others claim in front: 400 messages, of which another session has let the first 50 go again. */
+async function warmInCrowd(): Promise<{ readonly looks: Looks; readonly ids: readonly string[] }> {
+  const looks = await warm()
+  const ids = await engine.rows<{ id: string }>(
+    `select id from dueq.enqueue_many($1, array(select '1'::jsonb from generate_series(1, 400))) order by ordinality`,
+    [looks.queue],
+  )
+  await other.begin()
+  await other.rows('select id from dueq.messages where id = any($1) for update', [ids.slice(0, 50).map(({ id }) => id)])
+  expect(await looks.look({ max: 100 })).toEqual(ids.slice(50, 150).map(({ id }) => id))
+  await other.rollback()
+  return { looks, ids: ids.map(({ id }) => id) }
+}
+
+it('promise 6h: where others claim in front, full claims pass over what somebody has touched for half a second, and no longer', async () => {
+  const { looks, ids } = await warmInCrowd()
+  expect(await looks.look({ max: 100 })).toEqual(ids.slice(150, 250))
+  await engine.travel('500 milliseconds')
+  expect(await looks.look({ max: 100 })).toEqual([...ids.slice(0, 50), ...ids.slice(250, 300)])
+})
+
+it('promise 6h: a claim that has room for more has what somebody has touched, too', async () => {
+  const { looks, ids } = await warmInCrowd()
+  expect(await looks.look({ max: 350 })).toEqual([...ids.slice(0, 50), ...ids.slice(150)])
+})
+
 it('promise 6h: nothing between the messages of full claims is passed over', async () => {
   const looks = await warm()
   const { id } = await enqueueOpen(looks.queue)

@@ -21,8 +21,8 @@ const breaks: readonly Break[] = [
     rules: ['early', 'shared'],
     by: rewrites(
       'poll',
-      'm.ready_at <= v_now\n           order by',
-      "m.ready_at <= v_now + interval '2 s'\n           order by",
+      'm.ready_at <= v_now\n               and',
+      "m.ready_at <= v_now + interval '2 s'\n               and",
     ),
   },
   {

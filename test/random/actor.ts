@@ -61,6 +61,8 @@ export function createActor({
   const consumers = new Set<Consumer>()
   /** Cancelled, or redriven under a new id. */
   const gone = new Set<string>()
+  /** Ids given by redrive: messages of their own, with the payload of another. */
+  const redriven = new Set<string>()
   /** By queue: what was enqueued last comes first. */
   const recent = new Map(names.map((name) => [name, [] as { readonly id: string; readonly ref: string }[]]))
   let refCount = 0
@@ -87,7 +89,8 @@ export function createActor({
       at: new Date(message.leaseEndsAt.getTime() - leaseMs).toISOString(),
       dueAt: message.dueAt.toISOString(),
       leaseEndsAt: message.leaseEndsAt.toISOString(),
-      latenessMs: message.latenessMs, // no ref: one that was redriven is another message with the payload of the first
+      latenessMs: message.latenessMs,
+      ...(redriven.has(id) ? {} : { ref: payload.ref }),
     })
     if (payload.workMs > 0) await delay(payload.workMs)
     const does = attempt > 1 ? 'return' : payload.does
@@ -173,6 +176,12 @@ export function createActor({
         const at = dueAt(0)
         for (const { deadId, id } of await queue.redrive()) {
           gone.add(deadId)
+          redriven.add(id)
+          records.forEach((record, i) => {
+            if (record.type !== 'claimed' || record.id !== id) return // claimed before redrive had answered
+            const { ref: _, ...rest } = record
+            records[i] = rest
+          })
           enqueued(name, `redriven ${deadId}`, id, at, true)
         }
         return
